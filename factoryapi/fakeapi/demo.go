@@ -1,0 +1,157 @@
+package fakeapi
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// How the organization of a Demo lives. Joining, leaving and stopping slow down while it fills up,
+// and go on at a crawl once it is full.
+const (
+	demoMembers = 960  // at the start
+	demoFull    = 1500 // approached within a day
+
+	demoJoin  = 30 * time.Second  // between two newcomers, at the start
+	demoLeave = 120 * time.Second // between two leavers, likewise
+	demoStop  = 240 * time.Second // between two members who sign in no more, likewise
+	demoCrawl = 0.1               // of the pace at the start, at least
+
+	demoStep    = time.Second
+	demoCatchUp = 24 * time.Hour // what lies further back is not lived through
+)
+
+// Demo is an [http.Handler] around a [Server]: the API of an organization that lives. It has about
+// 1,000 members in several teams and mail domains, and a past of two years. Every minute a few
+// people sign in and somebody joins; now and then somebody leaves or loses interest.
+//
+// Pages take 20 to 60 ms. About one in 40 is refused with status 429, to be retried after a second,
+// or 500.
+//
+// Nothing runs between requests: each one first catches up with the time that has passed. What
+// happens, and when, depends on the seed and the start alone.
+type Demo struct {
+	server  *Server
+	org     *Organization
+	began   time.Time // in the time of the organization
+	started time.Time // when that was, by the clock on the wall
+
+	mu      sync.Mutex
+	people  *generator
+	members []demoMember
+	lived   time.Time  // the organization has lived until then
+	moods   *rand.Rand // apart from people: requests must not change who joins
+}
+
+type demoMember struct {
+	id    string
+	habit habit
+}
+
+// NewDemo returns a demo whose organization begins to live at now. Requests need
+// "Authorization: Bearer KEY".
+func NewDemo(key string, seed uint64, now time.Time) *Demo {
+	org := NewOrganization()
+	d := &Demo{
+		server:  NewServer(org, key),
+		org:     org,
+		began:   now,
+		started: time.Now().Round(0), // without the monotonic reading, which stands still while a laptop sleeps
+		people:  newGenerator(seed),
+		lived:   now,
+		moods:   rand.New(rand.NewPCG(seed, 1)),
+	}
+	for range demoMembers {
+		d.add(d.people.member(now))
+	}
+	d.server.Inject(Fault{Serve: d.answer})
+	return d
+}
+
+// ServeHTTP answers one request.
+func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.catchUp(d.began.Add(time.Since(d.started)))
+	d.server.ServeHTTP(w, r)
+}
+
+// catchUp lives until now.
+func (d *Demo) catchUp(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if earliest := now.Add(-demoCatchUp); d.lived.Before(earliest) {
+		d.lived = earliest
+	}
+	for next := d.lived.Add(demoStep); !next.After(now); next = next.Add(demoStep) {
+		d.step(next)
+		d.lived = next
+	}
+}
+
+// step lives through one demoStep that ends at now.
+func (d *Demo) step(now time.Time) {
+	// Everybody gets a chance at the pace of daily users; those of other habits mostly let it pass.
+	if d.happens(daily.pause(), float64(len(d.members))) {
+		m := oneOf(d.people.rng, d.members)
+		pause := m.habit.pause()
+		if pause > 0 && d.people.rng.Float64() < daily.pause().Seconds()/pause.Seconds() {
+			d.org.Update(m.id, func(m *Member) { m.LastSignInAt = timestamp(now) })
+		}
+	}
+	room := float64(demoFull-len(d.members)) / (demoFull - demoMembers)
+	pace := max(room, demoCrawl)
+	if d.happens(demoJoin, room) {
+		d.add(d.people.newcomer(now))
+	}
+	if d.happens(demoLeave, pace) {
+		d.removeSomebody()
+	}
+	if d.happens(demoStop, pace) {
+		if m := &d.members[d.people.rng.IntN(len(d.members))]; m.habit != invited {
+			m.habit = stopped
+		}
+	}
+}
+
+// happens reports whether this step sees an event whose mean distance is every, when it comes so many
+// times as often.
+func (d *Demo) happens(every time.Duration, times float64) bool {
+	return d.people.rng.Float64() < times*demoStep.Seconds()/every.Seconds()
+}
+
+func (d *Demo) add(m Member, h habit) {
+	d.org.Add(m)
+	d.members = append(d.members, demoMember{id: m.ID, habit: h})
+}
+
+// removeSomebody lets a member leave, rather one who is not in every day.
+func (d *Demo) removeSomebody() {
+	i := d.people.rng.IntN(len(d.members))
+	if d.members[i].habit == daily {
+		i = d.people.rng.IntN(len(d.members))
+	}
+	d.org.Remove(d.members[i].id)
+	last := len(d.members) - 1
+	d.members[i] = d.members[last]
+	d.members = d.members[:last]
+}
+
+// answer is a [Behaviour] that sends the page after a moment, or refuses it.
+func (d *Demo) answer(w http.ResponseWriter, r *http.Request, page []byte) {
+	d.mu.Lock()
+	delay := 20*time.Millisecond + time.Duration(d.moods.Int64N(int64(40*time.Millisecond)))
+	mood := d.moods.IntN(80)
+	d.mu.Unlock()
+
+	if !wait(r.Context(), delay) {
+		return
+	}
+	switch mood {
+	case 0:
+		Status(http.StatusTooManyRequests, "Retry-After", "1")(w, r, page)
+	case 1:
+		Status(http.StatusInternalServerError)(w, r, page)
+	default:
+		send(w, http.StatusOK, page)
+	}
+}

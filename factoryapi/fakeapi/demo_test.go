@@ -1,0 +1,185 @@
+package fakeapi_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func TestDemoLives(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				demo := fakeapi.NewDemo(key, seed, begin)
+				requests, refused := 0, map[int]int{}
+
+				before, pages := listDemo(t, demo, refused)
+				requests += pages
+				after := before
+				for time.Since(begin) < 10*time.Minute {
+					time.Sleep(15 * time.Second)
+					after, pages = listDemo(t, demo, refused)
+					requests += pages
+				}
+
+				joined, left, signedIn := 0, 0, 0
+				for id, last := range after {
+					if was, ok := before[id]; !ok {
+						joined++
+					} else if last != was {
+						signedIn++
+					}
+				}
+				for id := range before {
+					if _, ok := after[id]; !ok {
+						left++
+					}
+				}
+				t.Logf("%d members, then %d: %d joined, %d left, %d signed in; refused %v of %d requests",
+					len(before), len(after), joined, left, signedIn, refused, requests)
+				if len(before) < 900 || len(before) > 1000 {
+					t.Errorf("%d members at the start, want about 960", len(before))
+				}
+				if grown := len(after) - len(before); grown < 4 || grown > 40 {
+					t.Errorf("grew by %d in ten minutes, want a few", grown)
+				}
+				if left < 1 || left > 15 {
+					t.Errorf("%d left in ten minutes, want some", left)
+				}
+				if signedIn < 10 || signedIn > 100 {
+					t.Errorf("%d signed in in ten minutes, want several a minute", signedIn)
+				}
+				if refused[429] == 0 || refused[500] == 0 || len(refused) != 2 {
+					t.Errorf("refused %v, want some with 429 and some with 500", refused)
+				}
+				if share := float64(refused[429]+refused[500]) / float64(requests); share > 0.06 {
+					t.Errorf("refused %.3f of the requests, want about 1 in 40", share)
+				}
+			})
+		})
+	}
+}
+
+func TestDemoStartsWithAPast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		users, _ := listDemo(t, fakeapi.NewDemo(key, 1, now), map[int]int{})
+		never, active := 0, [4]int{}
+		for _, last := range users {
+			if last == "" {
+				never++
+				continue
+			}
+			for i, days := range []int{1, 7, 30, 90} {
+				if now.Sub(parse(t, last)) <= time.Duration(days)*24*time.Hour {
+					active[i]++
+				}
+			}
+		}
+		if never < 30 || never > 150 {
+			t.Errorf("%d never signed in", never)
+		}
+		if active[0] < 200 || active[1] < active[0]+20 || active[2] < active[1]+20 || active[3] < active[2]+20 {
+			t.Errorf("active %v, want clearly different numbers", active)
+		}
+		if idle := len(users) - never - active[3]; idle < 20 {
+			t.Errorf("%d stopped over 90 days ago", idle)
+		}
+	})
+}
+
+func TestDemoStaysPlausible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		demo := fakeapi.NewDemo(key, 1, time.Now())
+		for _, pause := range []time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 365 * 24 * time.Hour} {
+			time.Sleep(pause)
+			users, _ := listDemo(t, demo, map[int]int{})
+			recent := 0
+			for _, last := range users {
+				if last != "" && time.Since(parse(t, last)) < 24*time.Hour {
+					recent++
+				}
+			}
+			if len(users) < 1300 || len(users) > 1600 {
+				t.Errorf("%v later: %d members, want about 1,500", pause, len(users))
+			}
+			if recent < len(users)/4 {
+				t.Errorf("%v later: %d of %d signed in within a day", pause, recent, len(users))
+			}
+		}
+	})
+}
+
+func TestDemoDependsOnTheSeedAndNotOnTheRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		asked, left := fakeapi.NewDemo(key, 5, now), fakeapi.NewDemo(key, 5, now)
+		first := get(left, "limit=100").Body.Bytes()
+		for time.Since(now) < time.Hour-time.Minute {
+			get(asked, "")
+			time.Sleep(7 * time.Second)
+		}
+		time.Sleep(time.Hour - time.Since(now))
+
+		// Both at once: what they send is decided before time moves on.
+		var bodies [2][]byte
+		var asking sync.WaitGroup
+		for i, demo := range []http.Handler{asked, left} {
+			asking.Go(func() { bodies[i] = get(demo, "limit=100").Body.Bytes() })
+		}
+		asking.Wait()
+		if !bytes.HasPrefix(bodies[0], []byte(`{"users":[{`)) || !bytes.Equal(bodies[0], bodies[1]) {
+			t.Errorf("after an hour:\n%.300s\nand, left alone,\n%.300s", bodies[0], bodies[1])
+		}
+		if bytes.Equal(first, bodies[1]) {
+			t.Error("nothing happened within an hour")
+		}
+	})
+}
+
+func TestDemoWantsItsKey(t *testing.T) {
+	if code := get(fakeapi.NewDemo("fk-other", 1, noon()), "").Code; code != http.StatusUnauthorized {
+		t.Errorf("status %d", code)
+	}
+}
+
+// listDemo lists all users, with up to three retries a page, and returns their last sign-in by id
+// and the number of requests. It counts refusals by status.
+func listDemo(t *testing.T, demo http.Handler, refused map[int]int) (users map[string]string, requests int) {
+	t.Helper()
+	users = make(map[string]string)
+	query := url.Values{"limit": {"100"}}
+	for {
+		begin := time.Now()
+		answer := get(demo, query.Encode())
+		requests++
+		if took := time.Since(begin); took < 20*time.Millisecond || took > 60*time.Millisecond {
+			t.Errorf("answered after %v", took)
+		}
+		for retries := 0; answer.Code != http.StatusOK && retries < 3; retries++ {
+			refused[answer.Code]++
+			if answer.Code == http.StatusTooManyRequests && answer.Header().Get("Retry-After") != "1" {
+				t.Errorf("429 with Retry-After %q", answer.Header().Get("Retry-After"))
+			}
+			time.Sleep(time.Second)
+			answer = get(demo, query.Encode())
+			requests++
+		}
+		p := decode(t, answer)
+		for _, u := range p.Users {
+			users[u.ID] = u.LastSignInAt
+		}
+		if !p.Pagination.HasMore {
+			return users, requests
+		}
+		query.Set("cursor", *p.Pagination.NextCursor)
+	}
+}

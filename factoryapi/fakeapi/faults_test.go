@@ -1,0 +1,231 @@
+package fakeapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+// What arrives when a page is spoilt, over real connections. Behaviours that take time are in
+// TestSlowBehaviours.
+func TestBehaviours(t *testing.T) {
+	members := fakeapi.Generate(10, 1, noon())
+	good := get(fakeapi.NewServer(fakeapi.NewOrganization(members...), key), "").Body.Bytes()
+
+	for _, tt := range []struct {
+		name   string
+		serve  fakeapi.Behaviour
+		status int
+		header string // "Name: value"
+		body   func(body []byte) bool
+	}{
+		{"status", fakeapi.Status(429, "Retry-After", "7"), 429, "Retry-After: 7", func(body []byte) bool {
+			return bytes.Contains(body, []byte(`"status":429,"title":"Too Many Requests","metadata":{}`))
+		}},
+		{"respond", fakeapi.Respond(200, "text/html", "<html>"), 200, "Content-Type: text/html", func(body []byte) bool {
+			return string(body) == "<html>"
+		}},
+		{"redirect", fakeapi.Redirect("https://elsewhere.example/"), 302, "Location: https://elsewhere.example/", func([]byte) bool {
+			return true
+		}},
+		{"edit", fakeapi.Edit(func(page map[string]any) { delete(page, "users") }), 200, "Content-Type: application/json", func(body []byte) bool {
+			return string(body) == `{"pagination":{"hasMore":false,"nextCursor":null}}`
+		}},
+		{"cursor", fakeapi.Cursor("again"), 200, "Content-Type: application/json", func(body []byte) bool {
+			var p page
+			err := json.Unmarshal(body, &p)
+			return err == nil && p.Pagination.HasMore && *p.Pagination.NextCursor == "again" && len(p.Users) == 10
+		}},
+		{"replace", fakeapi.Replace(`"user_`, "\"\xff"), 200, "Content-Type: application/json", func(body []byte) bool {
+			return bytes.Count(body, []byte{0xff}) == 10 && !bytes.Contains(body, []byte("user_"))
+		}},
+		{"large", fakeapi.Large(1 << 20), 200, "Content-Type: application/json", func(body []byte) bool {
+			return len(body) > 1<<20+len(good) && json.Valid(body) && bytes.HasSuffix(body, good[1:])
+		}},
+		{"cut JSON", fakeapi.CutJSON(), 200, "Content-Type: application/json", func(body []byte) bool {
+			return bytes.Equal(body, good[:len(good)/2])
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, target := spoilt(t, members, tt.serve)
+			answer, err := ask(t.Context(), direct(t), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", answer.StatusCode, tt.status)
+			}
+			name, value, _ := strings.Cut(tt.header, ": ")
+			if got := answer.Header.Get(name); got != value {
+				t.Errorf("%s: %q, want %q", name, got, value)
+			}
+			if !tt.body(body) {
+				t.Errorf("body %.200q", body)
+			}
+		})
+	}
+}
+
+func TestEditReportsAPageThatIsNotJSON(t *testing.T) {
+	_, target := spoilt(t, []fakeapi.Member{{Raw: map[string]json.RawMessage{"id": []byte("?")}}}, fakeapi.Edit(func(map[string]any) {}))
+	answer, err := ask(t.Context(), direct(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusInternalServerError {
+		t.Errorf("status %d", answer.StatusCode)
+	}
+}
+
+func TestCutTransferBreaksOffInTheBody(t *testing.T) {
+	_, target := spoilt(t, fakeapi.Generate(10, 1, noon()), fakeapi.CutTransfer())
+	answer, err := ask(t.Context(), direct(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || int64(len(body)) != answer.ContentLength/2 {
+		t.Errorf("%d of %d bytes, then %v", len(body), answer.ContentLength, err)
+	}
+}
+
+func TestResetOnANewConnection(t *testing.T) {
+	_, target := spoilt(t, nil, fakeapi.Reset())
+	if _, err := ask(t.Context(), direct(t), target); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("error %v, want a reset", err)
+	}
+}
+
+func TestResetOnAUsedConnectionIsRepeatedByTheTransport(t *testing.T) {
+	server, target := spoilt(t, nil, nil)
+	client := direct(t)
+	for range 2 {
+		answer, err := ask(t.Context(), client, target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(answer.Body); err != nil {
+			t.Fatal(err)
+		}
+		server.Inject(fakeapi.Fault{Times: 1, Serve: fakeapi.Reset()})
+	}
+	if got := server.Stats(); got.Requests != 3 || got.Spoilt != 1 {
+		t.Errorf("stats %+v, want 3 requests, 1 of them spoilt", got)
+	}
+}
+
+func TestEndlessEndsWhenTheClientGoesAway(t *testing.T) {
+	_, target := spoilt(t, nil, fakeapi.Endless())
+	answer, err := ask(t.Context(), direct(t), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.CopyN(io.Discard, answer.Body, 4<<20); err != nil {
+		t.Errorf("ended after %d bytes: %v", n, err)
+	}
+	// The server's Close waits for its handlers.
+}
+
+func TestSlowBehaviours(t *testing.T) {
+	members := fakeapi.Generate(10, 1, noon())
+	good := get(fakeapi.NewServer(fakeapi.NewOrganization(members...), key), "").Body.Bytes()
+	half := good[:len(good)/2]
+
+	for _, tt := range []struct {
+		name  string
+		serve fakeapi.Behaviour
+		took  time.Duration
+		body  []byte
+		err   error
+	}{
+		{"hang", fakeapi.Hang(), time.Hour, nil, context.DeadlineExceeded},
+		{"hang in body", fakeapi.HangInBody(), time.Hour, half, context.DeadlineExceeded},
+		{"trickle", fakeapi.Trickle(time.Second), time.Duration(len(good)-1) * time.Second, good, nil},
+		{"trickle for too long", fakeapi.Trickle(time.Hour/time.Duration(len(half)) + 1), time.Hour, half, context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
+				server.Inject(fakeapi.Fault{Serve: tt.serve})
+				pipe := servePipe(t, server)
+				client := &http.Client{Transport: &http.Transport{DialContext: pipe.DialContext, DisableKeepAlives: true}}
+
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				begin := time.Now()
+				body, err := read(ctx, client, "http://factory")
+				if !errors.Is(err, tt.err) {
+					t.Errorf("error %v, want %v", err, tt.err)
+				}
+				if !bytes.Equal(body, tt.body) {
+					t.Errorf("read %d bytes, want %d", len(body), len(tt.body))
+				}
+				if got := time.Since(begin); got != tt.took {
+					t.Errorf("took %v, want %v", got, tt.took)
+				}
+				synctest.Wait()
+				if got := server.Stats(); got.InFlight != 0 {
+					t.Errorf("stats %+v, want nothing in flight", got)
+				}
+			})
+		})
+	}
+}
+
+// spoilt serves members, all requests spoilt by serve unless it is nil. It returns the base URL.
+func spoilt(t *testing.T, members []fakeapi.Member, serve fakeapi.Behaviour) (*fakeapi.Server, string) {
+	t.Helper()
+	server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
+	if serve != nil {
+		server.Inject(fakeapi.Fault{Serve: serve})
+	}
+	listening := httptest.NewServer(server)
+	t.Cleanup(listening.Close)
+	return server, listening.URL
+}
+
+// direct returns a client with connections of its own that follows no redirects.
+func direct(t *testing.T) *http.Client {
+	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// ask sends one request. The caller need not close the body: the context does.
+func ask(ctx context.Context, client *http.Client, baseURL string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, "GET", baseURL+fakeapi.UsersPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	return client.Do(request)
+}
+
+// read returns the body of one answer, as far as it came.
+func read(ctx context.Context, client *http.Client, baseURL string) ([]byte, error) {
+	answer, err := ask(ctx, client, baseURL)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	return io.ReadAll(answer.Body)
+}

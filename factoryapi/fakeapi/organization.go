@@ -1,0 +1,261 @@
+package fakeapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"sync"
+)
+
+// Member is one user as the API sends it; the fields are those of the API document.
+type Member struct {
+	ID        string // a WorkOS user id
+	Email     string
+	FirstName string // left out when empty
+	LastName  string // left out when empty
+
+	// Timestamps are sent as they are, ISO 8601 or not.
+	CreatedAt    string
+	LastSignInAt string // left out when empty
+
+	Metadata map[string]string // {} when nil
+
+	// Raw holds fields to send in place of or beside those above, for what the document does not
+	// allow: null, numbers, unknown fields. Values are sent as they are, valid JSON or not. A nil
+	// value removes the field.
+	Raw map[string]json.RawMessage
+}
+
+// Organization is a list of members in the order in which the API lists them: that in which they
+// were added. It is safe for concurrent use. The zero value is an organization without members.
+//
+// The maps of a member belong to the organization once the member was added, or was returned by
+// Members: they may be read, and changed only within Update.
+type Organization struct {
+	mu    sync.RWMutex
+	seats []seat // by number, ascending
+	taken uint64 // the highest number given out
+}
+
+// NewOrganization returns an organization of these members.
+func NewOrganization(members ...Member) *Organization {
+	o := new(Organization)
+	o.Add(members...)
+	return o
+}
+
+// Add puts members at the end of the list. Ids are not compared: a member that is added twice is
+// listed twice.
+func (o *Organization) Add(members ...Member) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seats = slices.Grow(o.seats, len(members))
+	var text []byte
+	for _, m := range members {
+		o.taken++
+		text = m.appendJSON(text[:0])
+		o.seats = append(o.seats, seat{number: o.taken, member: m, json: bytes.Clone(text)})
+	}
+}
+
+// Remove takes all members with one of these ids off the list.
+func (o *Organization) Remove(ids ...string) {
+	gone := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		gone[id] = true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seats = slices.DeleteFunc(o.seats, func(s seat) bool { return gone[s.member.ID] })
+}
+
+// Update calls change with the first member that has this id, and keeps what it makes of it, at the
+// same place in the list. The maps it gets are never nil. Without such a member nothing happens.
+// change must not call the organization.
+func (o *Organization) Update(id string, change func(*Member)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.IndexFunc(o.seats, func(s seat) bool { return s.member.ID == id })
+	if i < 0 {
+		return
+	}
+	m := o.seats[i].member
+	m.Metadata = copied(m.Metadata) // Members may have handed out the old maps
+	m.Raw = copied(m.Raw)
+	change(&m)
+	o.seats[i].member, o.seats[i].json = m, m.appendJSON(nil)
+}
+
+func copied[M map[string]V, V any](from M) M {
+	to := make(M, len(from))
+	maps.Copy(to, from)
+	return to
+}
+
+// Members returns the members as they are now, in the order of the list.
+func (o *Organization) Members() []Member {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	members := make([]Member, len(o.seats))
+	for i, s := range o.seats {
+		members[i] = s.member
+	}
+	return members
+}
+
+// Len returns the number of members.
+func (o *Organization) Len() int {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return len(o.seats)
+}
+
+// seat is a place in the list. Its number is never used again, so that a cursor which holds one
+// keeps its position while members join and leave.
+type seat struct {
+	number uint64
+	member Member
+	json   []byte // the member as the API sends it
+}
+
+// page is one answer of a listing.
+type page struct {
+	number int // from 1
+	last   bool
+	body   []byte
+}
+
+// page appends to b the page of up to limit members that begins at from.
+func (o *Organization) page(b []byte, from cursor, limit int) page {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+
+	first := sort.Search(len(o.seats), func(i int) bool { return o.seats[i].number > from.after })
+	end := min(first+limit, len(o.seats))
+	p := page{number: from.page, last: end == len(o.seats)}
+
+	pagination := `],"pagination":{"hasMore":false,"nextCursor":null}}`
+	if !p.last {
+		next := cursor{after: o.seats[end-1].number, page: from.page + 1}
+		pagination = `],"pagination":{"hasMore":true,"nextCursor":"` + next.String() + `"}}`
+	}
+
+	b = append(b, `{"users":[`...)
+	for i := first; i < end; i++ {
+		if i > first {
+			b = append(b, ',')
+		}
+		b = append(b, o.seats[i].json...)
+	}
+	p.body = append(b, pagination...)
+	return p
+}
+
+// cursor is a position between two seats. The API document calls its text opaque; this one is made
+// of characters that a client must escape in a query, and of an escape that must not be undone twice.
+type cursor struct {
+	after uint64 // the seat behind which the page begins
+	page  int    // the number of the page
+}
+
+// start is where a listing begins.
+func start() cursor { return cursor{after: 0, page: 1} }
+
+const cursorForm = "after+%d/page=%d&100%%25"
+
+func (c cursor) String() string { return fmt.Sprintf(cursorForm, c.after, c.page) }
+
+// parseCursor accepts only what String returns.
+func parseCursor(text string) (cursor, error) {
+	var c cursor
+	if _, err := fmt.Sscanf(text, cursorForm, &c.after, &c.page); err != nil || c.String() != text {
+		return cursor{}, fmt.Errorf("cursor: %q is unknown", text)
+	}
+	return c, nil
+}
+
+// appendJSON appends m as a JSON object, fields in the order of the API document. Organizations of
+// hundreds of thousands of members are made for benchmarks, so it does without reflection.
+func (m *Member) appendJSON(b []byte) []byte {
+	begin := len(b)
+	b = appendField(b, '{', "id", m.ID)
+	b = appendField(b, ',', "email", m.Email)
+	if m.FirstName != "" {
+		b = appendField(b, ',', "firstName", m.FirstName)
+	}
+	if m.LastName != "" {
+		b = appendField(b, ',', "lastName", m.LastName)
+	}
+	b = appendField(b, ',', "createdAt", m.CreatedAt)
+	if m.LastSignInAt != "" {
+		b = appendField(b, ',', "lastSignInAt", m.LastSignInAt)
+	}
+	b = append(b, `,"metadata":{`...)
+	keys := make([]string, 0, 8) // the usual few need no allocation
+	for key := range m.Metadata {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for i, key := range keys {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, key)
+		b = append(b, ':')
+		b = appendString(b, m.Metadata[key])
+	}
+	b = append(b, "}}"...)
+	if len(m.Raw) > 0 {
+		b = append(b[:begin], withRaw(b[begin:], m.Raw)...)
+	}
+	return b
+}
+
+// withRaw returns a JSON object with raw fields added, replaced and removed. Unlike json.Marshal it
+// lets raw values through that are not JSON.
+func withRaw(object []byte, raw map[string]json.RawMessage) []byte {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(object, &fields); err != nil {
+		panic(err) // it was rendered here
+	}
+	maps.Copy(fields, raw)
+	maps.DeleteFunc(fields, func(_ string, value json.RawMessage) bool { return value == nil })
+
+	b := []byte{'{'}
+	for i, name := range slices.Sorted(maps.Keys(fields)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, name)
+		b = append(b, ':')
+		b = append(b, fields[name]...)
+	}
+	return append(b, '}')
+}
+
+// appendField appends a field to an object: the byte before it, its name, its value.
+func appendField(b []byte, before byte, name, value string) []byte {
+	b = append(b, before, '"')
+	b = append(b, name...)
+	b = append(b, `":`...)
+	return appendString(b, value)
+}
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // no string fails
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}

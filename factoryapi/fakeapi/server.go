@@ -1,0 +1,236 @@
+// Package fakeapi is the Factory API in process, as far as the API document describes it: one
+// endpoint, GET /api/v0/organization/users, with its paging, its bearer key and its error bodies.
+// An [Organization] holds the members, a [Server] lists them and, when told to, answers as badly as
+// a real server can; a [Demo] is an organization that lives.
+//
+// Where the document is silent (which status refuses a limit of 0, what a cursor looks like), the
+// comments say what was chosen.
+package fakeapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// UsersPath is the endpoint's path below the base URL.
+const UsersPath = "/api/v0/organization/users"
+
+// Bounds and default of the query parameter limit, from the API document.
+const (
+	minLimit     = 1
+	maxLimit     = 100
+	defaultLimit = 20
+)
+
+// Server is the API as an [http.Handler]. It is safe for concurrent use, also while its key, its
+// latency, its faults and its organization change.
+//
+// It refuses, with the documented error body: a key that is missing or wrong (401, before anything
+// else is looked at), another path (404), another method than GET (405), and a limit outside 1-100
+// or a cursor that is none of its own (400). The document names 401, 403 and 500 only; the other
+// statuses are a choice of this package.
+type Server struct {
+	org     *Organization
+	buffers sync.Pool // of *[]byte, for pages: benchmarks are to measure clients, not garbage
+
+	mu      sync.Mutex
+	key     string
+	latency time.Duration
+	faults  []Fault // in the order injected; Times is what is left
+	stats   Stats
+}
+
+// Stats counts requests since the server was made.
+type Stats struct {
+	Requests      int // received, refused and unfinished ones included
+	Spoilt        int // answered by a fault
+	InFlight      int // being answered now
+	MaxConcurrent int // the highest InFlight so far
+}
+
+// NewServer serves org to requests that carry "Authorization: Bearer KEY".
+func NewServer(org *Organization, key string) *Server {
+	return &Server{org: org, key: key}
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	key, latency := s.enter()
+	defer s.leave()
+
+	if !wait(r.Context(), latency) {
+		return
+	}
+	switch {
+	case r.Header.Get("Authorization") != "Bearer "+key:
+		sendError(w, http.StatusUnauthorized, "API key missing or invalid")
+		return
+	case r.URL.Path != UsersPath:
+		sendError(w, http.StatusNotFound, "nothing at this path")
+		return
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		sendError(w, http.StatusMethodNotAllowed, "users can only be listed")
+		return
+	}
+	buffer, ok := s.buffers.Get().(*[]byte)
+	if !ok {
+		buffer = new([]byte)
+	}
+	defer s.buffers.Put(buffer)
+	page, err := s.page((*buffer)[:0], r.URL.RawQuery)
+	if err != nil {
+		sendError(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	*buffer = page.body
+	if spoil := s.faultFor(page); spoil != nil {
+		spoil(w, r, page.body)
+		return
+	}
+	send(w, http.StatusOK, page.body)
+}
+
+// SetKey makes key the only one accepted, by requests that arrive from now on.
+func (s *Server) SetKey(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.key = key
+}
+
+// SetLatency makes requests that arrive from now on wait for d before they are looked at. The wait
+// ends early, without an answer, when the request's context does.
+func (s *Server) SetLatency(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency = d
+}
+
+// Inject adds faults behind those already there. A request is spoilt by the first that fits it.
+// Requests that the server refuses anyhow are left alone.
+func (s *Server) Inject(faults ...Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, faults...)
+}
+
+// ClearFaults forgets all faults. Answers that they have begun are not cut short.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// Stats returns the counts so far.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+func (s *Server) enter() (key string, latency time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Requests++
+	s.stats.InFlight++
+	s.stats.MaxConcurrent = max(s.stats.MaxConcurrent, s.stats.InFlight)
+	return s.key, s.latency
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.InFlight--
+}
+
+// page appends to b the page that a query asks for. Its errors are details for the answer.
+func (s *Server) page(b []byte, rawQuery string) (page, error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return page{}, fmt.Errorf("query: %w", err)
+	}
+	limit := defaultLimit
+	if query.Has("limit") {
+		limit, err = strconv.Atoi(query.Get("limit"))
+		if err != nil || limit < minLimit || limit > maxLimit {
+			return page{}, fmt.Errorf("limit: %q is not a number from %d to %d", query.Get("limit"), minLimit, maxLimit)
+		}
+	}
+	from := start()
+	if query.Has("cursor") {
+		from, err = parseCursor(query.Get("cursor"))
+		if err != nil {
+			return page{}, err
+		}
+	}
+	return s.org.page(b, from, limit), nil
+}
+
+// faultFor returns the behaviour that spoils p, nil when none does.
+func (s *Server) faultFor(p page) Behaviour {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.faults {
+		f := &s.faults[i]
+		if !f.fits(p) {
+			continue
+		}
+		serve := f.Serve
+		switch f.Times {
+		case 0: // for ever
+		case 1:
+			s.faults = append(s.faults[:i], s.faults[i+1:]...)
+		default:
+			f.Times--
+		}
+		s.stats.Spoilt++
+		return serve
+	}
+	return nil
+}
+
+// errorBody is the body of an error, from the API document.
+type errorBody struct {
+	Detail   string         `json:"detail"`
+	Status   int            `json:"status"`
+	Title    string         `json:"title"`
+	Metadata map[string]any `json:"metadata"`
+}
+
+func sendError(w http.ResponseWriter, status int, detail string) {
+	body, err := json.Marshal(errorBody{Detail: detail, Status: status, Title: http.StatusText(status), Metadata: map[string]any{}})
+	if err != nil {
+		panic(err) // strings, a number and an empty map cannot fail
+	}
+	send(w, status, body)
+}
+
+// send writes a whole answer at once. A failing write means that the client went away: nobody is
+// left to tell.
+func send(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// wait reports whether d passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
