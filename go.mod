@@ -2,7 +2,12 @@ module factory_exporter
 
 go 1.26.0
 
-require github.com/getkin/kin-openapi v0.153.0
+require (
+	github.com/cenkalti/backoff/v5 v5.0.3
+	github.com/getkin/kin-openapi v0.153.0
+	github.com/go-json-experiment/json v1.27.2
+	go.uber.org/goleak v1.3.0
+)
 
 require (
 	github.com/go-openapi/jsonpointer v0.22.5 // indirect

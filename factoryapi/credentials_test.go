@@ -1,0 +1,301 @@
+package factoryapi_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"factory_exporter/factoryapi"
+)
+
+func TestKeysAreTrimmed(t *testing.T) {
+	for name, text := range map[string]string{
+		"alone":           key,
+		"a line":          key + "\n",
+		"a Windows line":  key + "\r\n",
+		"white space":     " \t\n" + key + "  \n\n",
+		"no-break spaces": "\u00a0" + key + "\u2003",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := staticKey(t, text).Key(); got != key {
+				t.Errorf("static key %q, want %q", got, key)
+			}
+			file, err := factoryapi.NewKeyFile(write(t, keyPath(t), text), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := file.Key(); got != key {
+				t.Errorf("key of the file %q, want %q", got, key)
+			}
+		})
+	}
+}
+
+func TestKeysMayHoldAnyPrintableASCII(t *testing.T) {
+	var all []byte
+	for c := byte('!'); c <= '~'; c++ {
+		all = append(all, c)
+	}
+	if got := staticKey(t, string(all)).Key(); got != string(all) {
+		t.Errorf("key %q, want %q", got, all)
+	}
+}
+
+func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
+	const line, character, empty = "line break", "character that no key has", "empty"
+	for name, tt := range map[string]struct{ text, want string }{
+		"empty":              {"", empty},
+		"white space":        {" \r\n\t", empty},
+		"two lines":          {"qqq\njjj", line},
+		"two Windows lines":  {"qqq\r\njjj", line},
+		"carriage return":    {"qqq\rjjj", line},
+		"space":              {"qqq jjj", character},
+		"tab":                {"qqq\tjjj", character},
+		"NUL":                {"qqq\x00jjj", character},
+		"escape":             {"qqq\x1b[1mjjj", character},
+		"DEL":                {"qqq\x7fjjj", character},
+		"beyond ASCII":       {"qqqéjjj", character},
+		"byte order mark":    {"\ufeffqqqjjj", character},
+		"UTF-16":             {"q\x00q\x00q\x00j\x00j\x00", character},
+		"invalid UTF-8":      {"qqq\xffjjj", character},
+		"no-break space":     {"qqq\u00a0jjj", character},
+		"line separator":     {"qqq\u2028jjj", character},
+		"header and request": {"qqq\r\nHost: elsewhere\r\n\r\njjj", line},
+	} {
+		t.Run(name, func(t *testing.T) {
+			static, err := factoryapi.NewStaticKey(tt.text)
+			checkKeyError(t, err, tt.want)
+			if got := static.Key(); got != "" {
+				t.Errorf("key %q along with the error", got)
+			}
+
+			path := write(t, keyPath(t), tt.text)
+			file, err := factoryapi.NewKeyFile(path, slog.New(slog.DiscardHandler))
+			checkKeyError(t, err, tt.want)
+			if file != nil {
+				t.Errorf("file %v along with the error", file)
+			}
+			if err != nil && !strings.Contains(err.Error(), path) {
+				t.Errorf("error %q does not name the file", err)
+			}
+		})
+	}
+}
+
+func TestAKeyFileThatCannotBeReadIsRefusedByName(t *testing.T) {
+	missing, directory := keyPath(t), t.TempDir()
+	for _, path := range []string{missing, directory} {
+		_, err := factoryapi.NewKeyFile(path, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("error %v, want one that names %s", err, path)
+		}
+	}
+	if _, err := factoryapi.NewKeyFile(missing, slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v does not wrap the cause", err)
+	}
+}
+
+func TestARotatedKeyIsUsed(t *testing.T) {
+	path := write(t, keyPath(t), "fk-old\n")
+	var log bytes.Buffer
+	file, err := factoryapi.NewKeyFile(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"fk-old", "fk-new", "fk-newer"} {
+		write(t, path, want+"\n")
+		for range 2 {
+			if got := file.Key(); got != want {
+				t.Errorf("key %q, want %q", got, want)
+			}
+		}
+	}
+	if log.Len() != 0 {
+		t.Errorf("log %q", log.String())
+	}
+}
+
+func TestTheLastGoodKeyIsUsedWhileTheFileHoldsNone(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lose func(t *testing.T, path string)
+	}{
+		{"gone", remove},
+		{"emptied", func(t *testing.T, path string) { write(t, path, "") }},
+		{"blank", func(t *testing.T, path string) { write(t, path, " \n\n") }},
+		{"unreadable", func(t *testing.T, path string) {
+			remove(t, path)
+			if err := os.Mkdir(path, 0o700); err != nil { // a mode would not stop root
+				t.Fatal(err)
+			}
+		}},
+		{"two keys", func(t *testing.T, path string) { write(t, path, "fk-secret-1\nfk-secret-2\n") }},
+		{"no key", func(t *testing.T, path string) { write(t, path, "fk-secret of mine") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := write(t, keyPath(t), "fk-secret-old")
+			var log bytes.Buffer
+			file, err := factoryapi.NewKeyFile(path, slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, good := range []string{"fk-secret-old", "fk-secret-new"} {
+				log.Reset()
+				tt.lose(t, path)
+				for range 3 {
+					if got := file.Key(); got != good {
+						t.Errorf("trouble %d: key %q, want %q", i+1, got, good)
+					}
+				}
+				checkOneLine(t, &log, slog.LevelWarn, path)
+
+				log.Reset()
+				remove(t, path)
+				write(t, path, "fk-secret-new")
+				for range 3 {
+					if got := file.Key(); got != "fk-secret-new" {
+						t.Errorf("afterwards: key %q", got)
+					}
+				}
+				checkOneLine(t, &log, slog.LevelInfo, path)
+			}
+		})
+	}
+}
+
+// What is wrong with the file may change meanwhile: that is no news.
+func TestALastingTroubleIsLoggedOnce(t *testing.T) {
+	path := write(t, keyPath(t), "fk-secret")
+	var log bytes.Buffer
+	file, err := factoryapi.NewKeyFile(path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "")
+	file.Key()
+	remove(t, path)
+	file.Key()
+	write(t, path, "fk-secret fk-secret")
+	file.Key()
+	checkOneLine(t, &log, slog.LevelWarn, path)
+}
+
+func TestAKeyFileMayBeReadBySeveralAtOnce(t *testing.T) {
+	path := write(t, keyPath(t), key)
+	file, err := factoryapi.NewKeyFile(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			if i == 0 {
+				remove(t, path)
+			}
+			if got := file.Key(); got != key {
+				t.Errorf("key %q", got)
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestAListingKeepsTheKeyThatItBeganWith(t *testing.T) {
+	path := write(t, keyPath(t), "fk-old")
+	file, err := factoryapi.NewKeyFile(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := newScript(pageBefore(`"1"`, ""), lastPage(""))
+	client := newClient(t, serve(t, api), factoryapi.Config{Credentials: file})
+	for range 2 {
+		for _, err := range client.Pages(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, "fk-new")
+		}
+	}
+	var sent []string
+	for _, r := range api.all() {
+		sent = append(sent, r.Header.Get("Authorization"))
+	}
+	// The second listing begins behind the script's end.
+	if want := []string{"Bearer fk-old", "Bearer fk-old", "Bearer fk-new"}; !slices.Equal(sent, want) {
+		t.Errorf("sent %q, want %q", sent, want)
+	}
+}
+
+func TestARevokedKeyIsReplacedWithoutANewClient(t *testing.T) {
+	path := write(t, keyPath(t), "fk-old")
+	file, err := factoryapi.NewKeyFile(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := organizationOf(1)
+	client := newClient(t, serve(t, api), factoryapi.Config{Credentials: file})
+	for _, tt := range []struct{ file, accepted, want string }{
+		{"fk-old", "fk-old", ""},
+		{"fk-old", "fk-new", "401"},
+		{"fk-new", "fk-new", ""},
+	} {
+		write(t, path, tt.file)
+		api.SetKey(tt.accepted)
+		_, err := client.Page(t.Context(), "")
+		if tt.want == "" && err != nil || tt.want != "" && apiError(t, err).Reason() != tt.want {
+			t.Errorf("file with %s, API with %s: error %v, want %q", tt.file, tt.accepted, err, tt.want)
+		}
+	}
+}
+
+// keyPath is where a test's key file may be.
+func keyPath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "key")
+}
+
+// write puts text in the file at path, and returns path.
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkKeyError checks the refusal of a key made of "qqq" and "jjj".
+func checkKeyError(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("error %v, want %q", err, want)
+	}
+	if text := err.Error(); strings.Contains(text, "qqq") || strings.Contains(text, "jjj") || strings.ContainsAny(text, "\r\n") {
+		t.Errorf("error %q holds the key, or a line break", err)
+	}
+}
+
+// checkOneLine checks that a log holds one line of this level, which names the file and no key.
+func checkOneLine(t *testing.T, log *bytes.Buffer, level slog.Level, path string) {
+	t.Helper()
+	text := log.String()
+	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "level="+level.String()) || !strings.Contains(text, path) {
+		t.Errorf("log %q, want one line of level %s that names %s", text, level, path)
+	}
+	if strings.Contains(text, "fk-secret") {
+		t.Errorf("log holds a key: %q", text)
+	}
+}

@@ -1,0 +1,251 @@
+package factoryapi
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// decodePage reads the body of a 200. Its error names what is wrong.
+//
+// A listing spends its time here, so the work is split: a library holds the whole
+// body against the JSON grammar at memory speed, and a walk over text that is now
+// known to be JSON picks the few fields that are wanted.
+func decodePage(body []byte) (Page, error) {
+	// Invalid UTF-8 is mended where it is read. Of a repeated name, the last one
+	// counts.
+	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
+		return Page{}, errNotJSON
+	}
+	w := walker{text: string(body)}
+	if w.peek() != '{' {
+		return Page{}, errors.New("JSON, but not an object")
+	}
+	var page Page
+	var hasUsers, hasPagination bool
+	var err error
+	for name := range w.members() {
+		switch name {
+		case "users":
+			hasUsers = w.peek() == '['
+			page.Users, err = make([]User, 0, MaxPageSize), nil
+			for range w.elements() {
+				page.Users = append(page.Users, User{})
+				n := len(page.Users)
+				if userErr := w.user(&page.Users[n-1]); userErr != nil && err == nil {
+					err = fmt.Errorf("user %d of the page %w", n, userErr)
+				}
+			}
+		case "pagination":
+			page.HasMore, page.NextCursor, hasPagination = w.pagination()
+		}
+	}
+	switch {
+	case !hasUsers:
+		return Page{}, errors.New("JSON without an array \"users\"")
+	case err != nil:
+		return Page{}, err
+	case !hasPagination:
+		return Page{}, errors.New("JSON without \"pagination\" that tells \"hasMore\"")
+	case page.HasMore && page.NextCursor == "":
+		return Page{}, errors.New("\"hasMore\" is true, but there is no \"nextCursor\"")
+	}
+	return page, nil
+}
+
+// errNotJSON quotes nothing: decodePage does not know the key that it must not quote.
+var errNotJSON = errors.New("not JSON, or cut short")
+
+// user fills u with the object at hand.
+func (w *walker) user(u *User) error {
+	if w.peek() != '{' {
+		return errors.New("is not an object")
+	}
+	for name := range w.members() {
+		switch name {
+		case "id":
+			u.ID, _ = w.str()
+		case "email":
+			u.Email, _ = w.str()
+		case "createdAt":
+			u.CreatedAt = w.timestamp()
+		case "lastSignInAt":
+			u.LastSignInAt = w.timestamp()
+		case "metadata":
+			u.Metadata = Metadata{w.skip()}
+		}
+	}
+	if u.ID == "" {
+		return errors.New("has no \"id\"")
+	}
+	return nil
+}
+
+// pagination reports ok if the object at hand tells whether there are more pages.
+func (w *walker) pagination() (hasMore bool, next string, ok bool) {
+	for name := range w.members() {
+		switch name {
+		case "hasMore":
+			value := w.skip()
+			hasMore, ok = value == "true", value == "true" || value == "false"
+		case "nextCursor":
+			next, _ = w.str()
+		}
+	}
+	if !hasMore {
+		return false, "", ok
+	}
+	return true, strings.Clone(next), ok
+}
+
+func (w *walker) timestamp() Timestamp {
+	if text, ok := w.str(); ok {
+		return ParseTimestamp(text)
+	}
+	if w.skip() == "null" {
+		return Timestamp{}
+	}
+	return Timestamp{State: Invalid}
+}
+
+// walker is a cursor in JSON text that is known to be valid; so nothing here can
+// fail, only be of another type than hoped for.
+type walker struct {
+	text string
+	pos  int
+}
+
+// peek returns the first byte of the next token, and 0 at the end. White space,
+// commas and colons are passed: where they stand is known to be right.
+func (w *walker) peek() byte {
+	for ; w.pos < len(w.text); w.pos++ {
+		if c := w.text[w.pos]; c > ' ' && c != ',' && c != ':' {
+			return c
+		}
+	}
+	return 0
+}
+
+// members yields the names of the object at hand; nothing, if it is no object. The
+// loop's body may read the value or leave it.
+func (w *walker) members() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if w.peek() != '{' {
+			return
+		}
+		w.pos++
+		for w.peek() != '}' {
+			name, _ := w.str()
+			w.peek()
+			value := w.pos
+			if !yield(name) {
+				return
+			}
+			if w.pos == value {
+				w.skip()
+			}
+		}
+		w.pos++
+	}
+}
+
+// elements yields once for each element of the array at hand, likewise.
+func (w *walker) elements() iter.Seq[struct{}] {
+	return func(yield func(struct{}) bool) {
+		if w.peek() != '[' {
+			return
+		}
+		w.pos++
+		for w.peek() != ']' {
+			value := w.pos
+			if !yield(struct{}{}) {
+				return
+			}
+			if w.pos == value {
+				w.skip()
+			}
+		}
+		w.pos++
+	}
+}
+
+// skip passes one value and returns its text.
+func (w *walker) skip() string {
+	w.peek()
+	start := w.pos
+	for depth := 0; ; {
+		switch w.peek() {
+		case '{', '[':
+			depth++
+			w.pos++
+		case '}', ']':
+			depth--
+			w.pos++
+		case '"':
+			w.quoted()
+		default:
+			w.pos += literal(w.text[w.pos:])
+		}
+		if depth == 0 {
+			return w.text[start:w.pos]
+		}
+	}
+}
+
+// str reads the value at hand if it is a string. Invalid UTF-8 becomes U+FFFD.
+func (w *walker) str() (string, bool) {
+	if w.peek() != '"' {
+		return "", false
+	}
+	start := w.pos
+	plain := w.quoted()
+	raw := w.text[start:w.pos]
+	if plain {
+		return raw[1 : len(raw)-1], true
+	}
+	unquoted, _ := jsontext.AppendUnquote(nil, raw) // its error says what was mended
+	return string(unquoted), true
+}
+
+// quoted passes the string at hand and reports whether it is plain: ASCII without
+// escapes.
+func (w *walker) quoted() (plain bool) {
+	plain = true
+	for i := w.pos + 1; ; i++ {
+		switch c := w.text[i]; {
+		case c == '"':
+			w.pos = i + 1
+			return plain
+		case c == '\\':
+			plain = false
+			i++ // what is escaped, a quote for one, ends nothing
+		case c >= utf8.RuneSelf:
+			plain = false
+		}
+	}
+}
+
+// scalar reads the value at hand as text if it is a string, a number or a boolean.
+func (w *walker) scalar() (string, bool) {
+	if text, ok := w.str(); ok {
+		return text, true
+	}
+	switch text := w.skip(); text[0] {
+	case '{', '[', 'n':
+		return "", false
+	default:
+		return text, true
+	}
+}
+
+// literal returns the length of the number, true, false or null that text begins with.
+func literal(text string) int {
+	if end := strings.IndexAny(text, ",]} \t\r\n"); end >= 0 {
+		return end
+	}
+	return len(text)
+}

@@ -1,0 +1,459 @@
+package factoryapi_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+// Whatever is no page is an invalid response: never an empty organization, and nothing to ask for
+// again.
+func TestWhatIsNoPageIsInvalid(t *testing.T) {
+	const pagination = `"pagination":{"hasMore":false,"nextCursor":null}`
+	bodies := map[string]string{
+		"nothing":                    ``,
+		"white space":                " \r\n\t",
+		"text":                       `no healthy upstream`,
+		"HTML":                       `<!doctype html><html><body>Sign in</body></html>`,
+		"null":                       `null`,
+		"true":                       `true`,
+		"a number":                   `0`,
+		"a string":                   `"users"`,
+		"an empty array":             `[]`,
+		"an array with a page":       `[` + lastPage("") + `]`,
+		"an empty object":            `{}`,
+		"the documented error":       `{"detail":"no","status":500,"title":"Internal Server Error"}`,
+		"no users":                   `{` + pagination + `}`,
+		"users null":                 `{"users":null,` + pagination + `}`,
+		"users an object":            `{"users":{},` + pagination + `}`,
+		"users a string":             `{"users":"",` + pagination + `}`,
+		"users a number":             `{"users":0,` + pagination + `}`,
+		"users false":                `{"users":false,` + pagination + `}`,
+		"users in another case":      `{"Users":[],` + pagination + `}`,
+		"users one level deeper":     `{"data":{"users":[],` + pagination + `}}`,
+		"users within pagination":    `{"pagination":{"hasMore":false,"nextCursor":null,"users":[]}}`,
+		"users at last null":         `{"users":[],` + pagination + `,"users":null}`,
+		"no pagination":              `{"users":[]}`,
+		"pagination null":            `{"users":[],"pagination":null}`,
+		"pagination empty":           `{"users":[],"pagination":{}}`,
+		"pagination an array":        `{"users":[],"pagination":[{"hasMore":false}]}`,
+		"pagination a string":        `{"users":[],"pagination":"hasMore"}`,
+		"pagination at last null":    `{"users":[],` + pagination + `,"pagination":null}`,
+		"hasMore absent":             `{"users":[],"pagination":{"nextCursor":null}}`,
+		"hasMore null":               `{"users":[],"pagination":{"hasMore":null,"nextCursor":null}}`,
+		"hasMore a string":           `{"users":[],"pagination":{"hasMore":"false","nextCursor":null}}`,
+		"hasMore a number":           `{"users":[],"pagination":{"hasMore":0,"nextCursor":null}}`,
+		"hasMore an object":          `{"users":[],"pagination":{"hasMore":{},"nextCursor":null}}`,
+		"hasMore in another case":    `{"users":[],"pagination":{"hasmore":false,"nextCursor":null}}`,
+		"hasMore one level higher":   `{"users":[],"hasMore":false,"pagination":{"nextCursor":null}}`,
+		"a user null":                lastPage(`null`),
+		"a user that is a string":    lastPage(`"a"`),
+		"a user that is an array":    lastPage(`["id","a"]`),
+		"a user that is a number":    lastPage(`7`),
+		"a user without anything":    lastPage(`{}`),
+		"a user without an id":       lastPage(`{"email":"a@acme.example"}`),
+		"an id null":                 lastPage(`{"id":null}`),
+		"an id empty":                lastPage(`{"id":""}`),
+		"an id that is a number":     lastPage(`{"id":7}`),
+		"an id that is an object":    lastPage(`{"id":{"id":"a"}}`),
+		"an id in another case":      lastPage(`{"ID":"a"}`),
+		"an id one level deeper":     lastPage(`{"user":{"id":"a"}}`),
+		"an id in the metadata":      lastPage(`{"metadata":{"id":"a"}}`),
+		"an id at last null":         lastPage(`{"id":"a","id":null}`),
+		"no id behind good ones":     lastPage(`{"id":"a"},{"id":"b"},{"email":"c@acme.example"}`),
+		"no id before good ones":     lastPage(`{"email":"a@acme.example"},{"id":"b"}`),
+		"two pages":                  lastPage("") + lastPage(""),
+		"a page and a line":          lastPage("") + "\n<!-- cached -->",
+		"a page and a bracket":       lastPage("") + "}",
+		"a page and a NUL":           lastPage("") + "\x00",
+		"a byte order mark":          "\ufeff" + lastPage(""),
+		"XSSI protection":            ")]}',\n" + lastPage(""),
+		"JSONP":                      `callback(` + lastPage("") + `)`,
+		"a comment":                  `{/**/` + lastPage("")[1:],
+		"a comma too much":           `{"users":[{"id":"a"},],` + pagination + `}`,
+		"a comma too little":         `{"users":[] ` + pagination + `}`,
+		"single quotes":              `{'users':[],` + pagination + `}`,
+		"names without quotes":       `{users:[],` + pagination + `}`,
+		"a line break in a string":   lastPage("{\"id\":\"a\nb\"}"),
+		"a NUL in a string":          lastPage("{\"id\":\"a\x00b\"}"),
+		"an unknown escape":          lastPage(`{"id":"\x61"}`),
+		"half an escape":             lastPage(`{"id":"\u00"}`),
+		"NaN":                        lastPage(`{"id":"a","age":NaN}`),
+		"a number with a zero first": lastPage(`{"id":"a","age":007}`),
+		"UTF-16":                     "\xff\xfe{\x00}\x00",
+		"brackets without an end":    strings.Repeat("[", 1<<17),
+		"objects without an end":     strings.Repeat(`{"users":`, 1<<15),
+		"very deep":                  `{"deep":` + strings.Repeat("[", 1<<17) + strings.Repeat("]", 1<<17) + `,` + lastPage("")[1:],
+	}
+	page := lastPage(`{"id":"a","email":"a@acme.example","metadata":{"team":"\u0061"}}`)
+	for length := range page {
+		bodies[fmt.Sprintf("the first %d bytes of a page", length)] = page[:length]
+	}
+	for name, body := range bodies {
+		t.Run(name, func(t *testing.T) {
+			client := newClient(t, nil, factoryapi.Config{MaxRetries: 3, Transport: answer{status: http.StatusOK, body: body}})
+			users, err := collect(client.ListUsers(t.Context()))
+			if got := apiError(t, err); got.Reason() != "invalid_response" || got.Message == "" || got.Temporary() {
+				t.Errorf("error %v", err)
+			}
+			if len(users) != 0 {
+				t.Errorf("%d users", len(users))
+			}
+		})
+	}
+}
+
+func TestAnInvalidPageEndsAListingThatBeganWell(t *testing.T) {
+	for name, spoil := range map[string]fakeapi.Behaviour{
+		"half a page":  fakeapi.CutJSON(),
+		"HTML":         fakeapi.Respond(200, "text/html", "<html>"),
+		"nothing":      fakeapi.Respond(200, "application/json", ""),
+		"null":         fakeapi.Respond(200, "application/json", "null"),
+		"no users":     fakeapi.Edit(func(page map[string]any) { delete(page, "users") }),
+		"no paging":    fakeapi.Edit(func(page map[string]any) { delete(page, "pagination") }),
+		"users null":   fakeapi.Edit(func(page map[string]any) { page["users"] = nil }),
+		"ids replaced": fakeapi.Replace(`"id"`, `"user_id"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := organizationOf(30)
+			api.Inject(fakeapi.Fault{Page: fakeapi.LastPage, Serve: spoil})
+			client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3})
+			users, err := collect(client.ListUsers(t.Context()))
+			if got := apiError(t, err).Reason(); got != "invalid_response" || len(users) != 20 {
+				t.Errorf("%d users, error %v", len(users), err)
+			}
+			if got := api.Stats().Requests; got != 3 {
+				t.Errorf("%d requests", got)
+			}
+		})
+	}
+}
+
+func TestFieldsOfAUser(t *testing.T) {
+	march := factoryapi.Timestamp{Time: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), State: factoryapi.Valid}
+	april := factoryapi.Timestamp{Time: time.Date(2026, 4, 5, 6, 7, 8, 900_000_000, time.UTC), State: factoryapi.Valid}
+	missing, invalid := factoryapi.Timestamp{}, factoryapi.Timestamp{State: factoryapi.Invalid}
+	const deep = 5000
+	type user struct {
+		ID, Email               string
+		CreatedAt, LastSignInAt factoryapi.Timestamp
+		Team                    string // of the metadata
+	}
+	for _, tt := range []struct {
+		name, json string
+		want       user
+	}{
+		{"all", `{"id":"a","email":"a@acme.example","firstName":"A","lastName":"B","createdAt":"2026-03-04T05:06:07Z","lastSignInAt":"2026-04-05T06:07:08.9Z","metadata":{"team":"platform"}}`,
+			user{"a", "a@acme.example", march, april, "platform"}},
+		{"the required ones", `{"id":"a","email":"a@acme.example","createdAt":"2026-03-04T05:06:07Z","metadata":{}}`,
+			user{"a", "a@acme.example", march, missing, ""}},
+		{"an id alone", `{"id":"a"}`, user{ID: "a"}},
+		{"another order", `{"metadata":{"team":"platform"},"lastSignInAt":"2026-04-05T06:07:08.9Z","createdAt":"2026-03-04T05:06:07Z","email":"e","id":"a"}`,
+			user{"a", "e", march, april, "platform"}},
+		{"white space", "\r\n{ \"id\" : \"a\" ,\t\"email\" :\n\"e\" , \"metadata\" : { \"team\" : \"platform\" } } ", user{ID: "a", Email: "e", Team: "platform"}},
+		{"null is absent", `{"id":"a","email":null,"firstName":null,"lastName":null,"createdAt":null,"lastSignInAt":null,"metadata":null}`, user{ID: "a"}},
+		{"an empty timestamp", `{"id":"a","createdAt":"","lastSignInAt":""}`, user{ID: "a", CreatedAt: invalid, LastSignInAt: invalid}},
+		{"timestamps that are rubbish", `{"id":"a","createdAt":"yesterday","lastSignInAt":"2026-04-31T00:00:00Z"}`, user{ID: "a", CreatedAt: invalid, LastSignInAt: invalid}},
+		{"timestamps that are numbers", `{"id":"a","createdAt":1772600767,"lastSignInAt":0}`, user{ID: "a", CreatedAt: invalid, LastSignInAt: invalid}},
+		{"timestamps that are booleans", `{"id":"a","createdAt":true,"lastSignInAt":false}`, user{ID: "a", CreatedAt: invalid, LastSignInAt: invalid}},
+		{"timestamps that are objects", `{"id":"a","createdAt":{},"lastSignInAt":{"id":"b"}}`, user{ID: "a", CreatedAt: invalid, LastSignInAt: invalid}},
+		{"timestamps that are arrays", `{"id":"a","createdAt":[],"lastSignInAt":["2026-04-05T06:07:08Z"]}`, user{ID: "a", CreatedAt: invalid, LastSignInAt: invalid}},
+		{"a timestamp with escapes", `{"id":"a","createdAt":"2026\u002d03-04T05:06:07Z"}`, user{ID: "a", CreatedAt: march}},
+		{"a timestamp with an offset", `{"id":"a","createdAt":"2026-03-04T07:06:07.000+0200"}`, user{ID: "a", CreatedAt: march}},
+		{"a timestamp with invalid UTF-8", "{\"id\":\"a\",\"createdAt\":\"2026-03-04T05:06:07Z\xff\"}", user{ID: "a", CreatedAt: invalid}},
+		{"the year 1", `{"id":"a","lastSignInAt":"0001-01-01T00:00:00Z"}`, user{ID: "a", LastSignInAt: factoryapi.Timestamp{State: factoryapi.Valid}}},
+		{"a mail address of another type", `{"id":"a","email":7}`, user{ID: "a"}},
+		{"names of another type", `{"id":"a","firstName":{"id":"b"},"lastName":["id"]}`, user{ID: "a"}},
+		{"unknown fields", `{"role":"admin","id":"a","roles":[{"id":"b"},["id"]],"profile":{"id":"c","email":"f"},"age":-1.5e3,"x":true,"y":null,"email":"e"}`, user{ID: "a", Email: "e"}},
+		{"fields in another case", `{"id":"a","ID":"b","Email":"f","CREATEDAT":"2026-03-04T05:06:07Z"}`, user{ID: "a"}},
+		{"field names with escapes", `{"\u0069d":"a","e\u006dail":"e","m\u0065tadata":{"t\u0065am":"platform"}}`, user{ID: "a", Email: "e", Team: "platform"}},
+		{"values with escapes", `{"id":"\u0061\"\\\/\n\ud83d\ude42","email":"\u0065"}`, user{ID: "a\"\\/\n🙂", Email: "e"}},
+		{"strings that look like JSON", `{"firstName":"\",\"id\":\"b","id":"a","lastName":"},{]\\","email":"e"}`, user{ID: "a", Email: "e"}},
+		{"an id beyond ASCII", `{"id":"é日本🙂"}`, user{ID: "é日本🙂"}},
+		{"an id with invalid UTF-8", "{\"id\":\"a\xffb\xc3\"}", user{ID: "a\ufffdb\ufffd"}},
+		{"an id of invalid UTF-8 alone", "{\"id\":\"\xff\"}", user{ID: "\ufffd"}},
+		{"a mail address with invalid UTF-8", "{\"id\":\"a\",\"email\":\"\xffé\xfe\"}", user{ID: "a", Email: "\ufffdé\ufffd"}},
+		{"names with invalid UTF-8", "{\"id\":\"a\",\"firstName\":\"\xff\",\"lastName\":\"\xc0\x80\"}", user{ID: "a"}},
+		{"metadata with invalid UTF-8", "{\"id\":\"a\",\"metadata\":{\"\xff\":\"\xff\",\"team\":\"p\xff\"}}", user{ID: "a", Team: "p\ufffd"}},
+		{"unknown fields with invalid UTF-8", "{\"id\":\"a\",\"\xff\":\"\xff\"}", user{ID: "a"}},
+		{"half a surrogate pair", `{"id":"a\ud83d","email":"\ude42e"}`, user{ID: "a\ufffd", Email: "\ufffde"}},
+		{"of a repeated name, the last", `{"id":"b","id":"a","email":"f","email":"e","createdAt":null,"createdAt":"2026-03-04T05:06:07Z","metadata":{"team":"x"},"metadata":{"team":"platform"}}`,
+			user{ID: "a", Email: "e", CreatedAt: march, Team: "platform"}},
+		{"of a repeated name, the last, if null", `{"id":"a","email":"e","email":null,"createdAt":"2026-03-04T05:06:07Z","createdAt":null,"metadata":{"team":"platform"},"metadata":null}`, user{ID: "a"}},
+		{"metadata of other types", `{"id":"a","metadata":{"a":1,"b":[],"c":{"team":"x"},"d":null,"team":true}}`, user{ID: "a", Team: "true"}},
+		{"metadata that is none", `{"id":"a","metadata":"team"}`, user{ID: "a"}},
+		{"deep values", `{"deep":` + strings.Repeat("[", deep) + strings.Repeat("]", deep) + `,"id":"a","metadata":{"x":` + strings.Repeat(`{"team":`, deep) + `0` + strings.Repeat("}", deep) + `,"team":"platform"}}`,
+			user{ID: "a", Team: "platform"}},
+		{"a long id", `{"id":"` + strings.Repeat("x", 1<<20) + `"}`, user{ID: strings.Repeat("x", 1<<20)}},
+		{"backslashes in a row", `{"firstName":"` + strings.Repeat(`\\`, 1<<16) + `","id":"a","lastName":"` + strings.Repeat(`\"`, 1<<16) + `"}`, user{ID: "a"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			page, err := factoryapi.DecodePage([]byte(lastPage(tt.json + `,{"id":"next"}`)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Users) != 2 || page.Users[1].ID != "next" {
+				t.Fatalf("%d users, the last is %q", len(page.Users), page.Users[len(page.Users)-1].ID)
+			}
+			u := page.Users[0]
+			got := user{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, LastSignInAt: u.LastSignInAt}
+			got.Team, _ = u.Metadata.Get("team")
+			if got != tt.want {
+				t.Errorf("user %.300q, want %.300q", fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", tt.want))
+			}
+			if !utf8.ValidString(got.ID + got.Email + got.Team) {
+				t.Errorf("user %+v is not UTF-8", got)
+			}
+		})
+	}
+}
+
+func TestFieldsOfAPage(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		ids        []string
+		next       string // empty: the last page
+	}{
+		{"the last", lastPage(`{"id":"a"},{"id":"b"}`), []string{"a", "b"}, ""},
+		{"not the last", pageBefore(`"next"`, `{"id":"a"}`), []string{"a"}, "next"},
+		{"empty", lastPage(``), nil, ""},
+		{"empty, not the last", pageBefore(`"next"`, ``), nil, "next"},
+		{"white space", " \r\n\t{ \"users\" : [ { \"id\" : \"a\" } , { \"id\":\"b\" } ] ,\n \"pagination\" : { \"hasMore\" : true , \"nextCursor\" : \"next\" } } \n", []string{"a", "b"}, "next"},
+		{"another order", `{"pagination":{"nextCursor":"next","hasMore":true},"users":[{"id":"a"}]}`, []string{"a"}, "next"},
+		{"unknown fields", `{"total":1,"links":{"users":[1],"pagination":null},"users":[{"id":"a"}],"x":[[]],"pagination":{"page":{"hasMore":false},"hasMore":true,"nextCursor":"next","total":9}}`, []string{"a"}, "next"},
+		{"names with escapes", `{"\u0075sers":[{"id":"a"}],"p\u0061gination":{"h\u0061sMore":true,"next\u0043ursor":"n\u0065xt"}}`, []string{"a"}, "next"},
+		{"a cursor with invalid UTF-8", pageBefore("\"a\xffb\"", ``), nil, "a\ufffdb"},
+		{"a cursor on the last page", `{"users":[],"pagination":{"hasMore":false,"nextCursor":"next"}}`, nil, ""},
+		{"of repeated names, the last", `{"users":[{"id":"x"}],"pagination":{"hasMore":false,"nextCursor":"x"},"users":[{"id":"a"}],"pagination":{"hasMore":false,"hasMore":true,"nextCursor":"x","nextCursor":"next"}}`, []string{"a"}, "next"},
+		{"of repeated users, the last, if only they are valid", `{"users":[{"id":7}],"users":[{"id":"a"}],"pagination":{"hasMore":false}}`, []string{"a"}, ""},
+		{"of repeated users, the last, if the first are none", `{"users":null,"users":[{"id":"a"}],"pagination":{"hasMore":false}}`, []string{"a"}, ""},
+		{"the same user twice", lastPage(`{"id":"a"},{"id":"a"}`), []string{"a", "a"}, ""},
+		{"more users than were asked for", lastPage(strings.Repeat(`{"id":"a"},`, 299) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 300), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			page, err := factoryapi.DecodePage([]byte(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := ids(page.Users); !slices.Equal(got, tt.ids) {
+				t.Errorf("users %q, want %q", got, tt.ids)
+			}
+			if page.NextCursor != tt.next || page.HasMore != (tt.next != "") {
+				t.Errorf("next cursor %q, more follow: %t; want %q", page.NextCursor, page.HasMore, tt.next)
+			}
+		})
+	}
+}
+
+// The body's memory is used for the next page.
+func TestAPageKeepsNothingOfItsBody(t *testing.T) {
+	body := []byte(pageBefore(`"next"`, `{"id":"a","email":"e","metadata":{"team":"platform"}}`))
+	page, err := factoryapi.DecodePage(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range body {
+		body[i] = '!'
+	}
+	user := page.Users[0]
+	if team, _ := user.Metadata.Get("team"); user.ID != "a" || user.Email != "e" || team != "platform" || page.NextCursor != "next" {
+		t.Errorf("page %+v, team %q", page, team)
+	}
+}
+
+func TestAPageMayHaveSixteenMebibytes(t *testing.T) {
+	const limit = 16 << 20
+	letters, spaces := endless(strings.Repeat("x", 64<<10)), endless(strings.Repeat(" ", 64<<10))
+	padded := func(size int) io.Reader {
+		const begin, end = `{"padding":"`, `","users":[{"id":"a"}],"pagination":{"hasMore":false}}`
+		return io.MultiReader(strings.NewReader(begin), io.LimitReader(letters, int64(size-len(begin)-len(end))), strings.NewReader(end))
+	}
+	for _, tt := range []struct {
+		name  string
+		body  io.Reader
+		fails bool
+	}{
+		{"exactly", padded(limit), false},
+		{"one byte more", padded(limit + 1), true},
+		{"much more", padded(100 * limit), true},
+		{"without an end", io.MultiReader(strings.NewReader(`{"users":[{"id":"`), letters), true},
+		{"white space without an end", io.MultiReader(strings.NewReader(lastPage("")), spaces), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := &countingReader{Reader: tt.body}
+			requests := 0
+			client := newClient(t, nil, factoryapi.Config{MaxRetries: 3, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				requests++
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
+			})})
+			users, err := collect(client.ListUsers(t.Context()))
+			if tt.fails {
+				checkTooLarge(t, users, err)
+			} else if err != nil || len(users) != 1 {
+				t.Errorf("%d users, error %v", len(users), err)
+			}
+			if requests != 1 || body.count > limit+1 {
+				t.Errorf("%d requests, %d bytes were read", requests, body.count)
+			}
+		})
+	}
+}
+
+func TestAnEndlessPageIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := organizationOf(2)
+		api.Inject(fakeapi.Fault{Serve: fakeapi.Endless()})
+		network := serve(t, api)
+		var read atomic.Int64
+		transport := &http.Transport{DialContext: func(ctx context.Context, network_, address string) (net.Conn, error) {
+			conn, err := network.DialContext(ctx, network_, address)
+			return &countingConn{conn, &read}, err
+		}}
+		client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3})
+		users, err := collect(client.ListUsers(t.Context()))
+		checkTooLarge(t, users, err)
+		synctest.Wait()
+		if got := api.Stats(); got.Requests != 1 || got.InFlight != 0 {
+			t.Errorf("stats %+v, want one request that has ended", got)
+		}
+		if got, want := read.Load(), int64(16<<20+64<<10); got > want { // header, chunks, and what was read ahead
+			t.Errorf("%d bytes were read, want at most %d", got, want)
+		}
+	})
+}
+
+func FuzzDecodePage(f *testing.F) {
+	for _, body := range []string{
+		``, `null`, `[]`, `{}`, `{"users":[]}`, lastPage(``), pageBefore(`"next"`, ``), pageBefore(`null`, ``),
+		lastPage(`{"id":"a","email":"a@acme.example","firstName":"A","lastName":"B","createdAt":"2026-03-04T05:06:07Z","lastSignInAt":"2026-04-05T06:07:08.9Z","metadata":{"team":"platform","n":1}}`),
+		lastPage(`{"id":"a"},{"\u0069d":"b\ud83d\"","email":null,"x":[{"id":"c"}]}`),
+		lastPage("{\"id\":\"a\xff\",\"metadata\":{\"\xff\":\"\\\\\"}}"),
+		lastPage(`{"id":"a","createdAt":7,"lastSignInAt":"","metadata":[]},{}`),
+		`{"users":[{"id":7}],"users":[{"id":"a","id":"b"}],"pagination":null,"pagination":{"hasMore":true,"hasMore":false}}`,
+		" { \"pagination\" : { \"nextCursor\" : \"\\u0061\" , \"hasMore\" : true } , \"users\" : [ { \"id\" : \"a\" } ] } ",
+		lastPage(``) + lastPage(``), `<html>`,
+	} {
+		f.Add([]byte(body))
+	}
+	for _, page := range generatedPages(f, 7, 3) {
+		f.Add(page)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		page, err := factoryapi.DecodePage(body)
+		want, users, ok := decodeSlowly(body)
+		if (err == nil) != ok {
+			t.Fatalf("error %v, but encoding/json says that this is a page: %t", err, ok)
+		}
+		if err != nil {
+			if page.Users != nil || page.HasMore || page.NextCursor != "" {
+				t.Errorf("page %+v along with the error %v", page, err)
+			}
+			return
+		}
+		if page.HasMore != want.HasMore || page.NextCursor != want.NextCursor || len(page.Users) != len(want.Users) {
+			t.Fatalf("page %+v, want %+v", page, want)
+		}
+		for i, got := range page.Users {
+			want := want.Users[i]
+			if got.ID != want.ID || got.Email != want.Email || got.CreatedAt != want.CreatedAt || got.LastSignInAt != want.LastSignInAt {
+				t.Errorf("user %d is %+v, want %+v", i, got, want)
+			}
+			var metadata map[string]json.RawMessage
+			_ = json.Unmarshal(users[i]["metadata"], &metadata) // of what is no object, there are none
+			for name := range metadata {
+				checkMetadata(t, got.Metadata, metadata, name)
+			}
+		}
+	})
+}
+
+// decodeSlowly is the oracle of FuzzDecodePage: a page by encoding/json, without the metadata, which
+// are among the users' fields. Maps rather than structs, since those match names in any case.
+func decodeSlowly(body []byte) (page factoryapi.Page, users []map[string]json.RawMessage, ok bool) {
+	var fields, pagination map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["users"], &users) != nil || json.Unmarshal(fields["pagination"], &pagination) != nil {
+		return page, nil, false
+	}
+	var more *bool
+	if users == nil || json.Unmarshal(pagination["hasMore"], &more) != nil || more == nil {
+		return page, nil, false
+	}
+	for _, user := range users {
+		id := textOf(user["id"])
+		if id == "" {
+			return page, nil, false
+		}
+		page.Users = append(page.Users, factoryapi.User{
+			ID:           id,
+			Email:        textOf(user["email"]),
+			CreatedAt:    parseSlowly(user["createdAt"]),
+			LastSignInAt: parseSlowly(user["lastSignInAt"]),
+		})
+	}
+	if *more {
+		page.HasMore, page.NextCursor = true, textOf(pagination["nextCursor"])
+	}
+	return page, users, page.HasMore == (page.NextCursor != "")
+}
+
+// textOf returns a string, and an empty one in place of anything else.
+func textOf(value json.RawMessage) (text string) {
+	_ = json.Unmarshal(value, &text) // anything else
+	return text
+}
+
+func parseSlowly(value json.RawMessage) factoryapi.Timestamp {
+	switch {
+	case len(value) == 0 || string(value) == "null":
+		return factoryapi.Timestamp{}
+	case value[0] == '"':
+		return factoryapi.ParseTimestamp(textOf(value))
+	default:
+		return factoryapi.Timestamp{State: factoryapi.Invalid}
+	}
+}
+
+// generatedPages are the pages of a made-up organization as the fake API sends them.
+func generatedPages(t testing.TB, size, pageSize int) [][]byte {
+	t.Helper()
+	var pages [][]byte
+	client := newClient(t, nil, factoryapi.Config{PageSize: pageSize, Transport: tap{organizationOf(size), &pages}})
+	for _, err := range client.Pages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return pages
+}
+
+func checkTooLarge(t *testing.T, users []factoryapi.User, err error) {
+	t.Helper()
+	if got := apiError(t, err); got.Reason() != "invalid_response" || !strings.Contains(got.Message, "16 MiB") || len(users) != 0 {
+		t.Errorf("%d users, error %v", len(users), err)
+	}
+}
+
+// countingConn counts what is read.
+type countingConn struct {
+	net.Conn
+	count *atomic.Int64
+}
+
+func (c *countingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.count.Add(int64(n))
+	return n, err
+}

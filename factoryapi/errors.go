@@ -1,0 +1,109 @@
+package factoryapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Kind is the way in which a request failed.
+type Kind string
+
+const (
+	// KindStatus: the API answered with a status of 300 or more.
+	KindStatus Kind = "status"
+	// KindTimeout: there was no complete answer in time.
+	KindTimeout Kind = "timeout"
+	// KindConnection: there was no connection, or it broke.
+	KindConnection Kind = "connection"
+	// KindInvalidResponse: the API claimed success with something that is not a
+	// page of users.
+	KindInvalidResponse Kind = "invalid_response"
+)
+
+// Error is a request that failed.
+type Error struct {
+	Kind Kind
+	// StatusCode is the HTTP status, if there was an answer other than a 200.
+	StatusCode int
+	// RetryAfter is how long the API asks to wait before the next request; zero
+	// if it does not.
+	RetryAfter time.Duration
+	// Message is one line of at most maxMessage bytes, without the API key. It
+	// may quote the other side.
+	Message string
+}
+
+func (e *Error) Error() string {
+	text := string(e.Kind)
+	if e.Kind == KindStatus {
+		text = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.StatusCode, http.StatusText(e.StatusCode)))
+	}
+	if e.Message == "" {
+		return text
+	}
+	return text + ": " + e.Message
+}
+
+// Reason is the failure in one word: the HTTP status, such as "401", or the kind.
+func (e *Error) Reason() string {
+	if e.Kind == KindStatus {
+		return strconv.Itoa(e.StatusCode)
+	}
+	return string(e.Kind)
+}
+
+// Temporary reports whether the same request may succeed a little later.
+func (e *Error) Temporary() bool {
+	switch e.Kind {
+	case KindTimeout, KindConnection:
+		return true
+	case KindStatus:
+		return e.StatusCode == http.StatusTooManyRequests || e.StatusCode >= 500 && e.StatusCode < 600
+	}
+	return false
+}
+
+// maxMessage bounds an Error's message, in bytes.
+const maxMessage = 200
+
+// errorMessage finds what an error body has to say. The API document promises
+// {detail, status, title, metadata}; a proxy on the way may send anything.
+func errorMessage(body []byte) string {
+	var documented struct{ Detail, Title string }
+	if json.Unmarshal(body, &documented) == nil {
+		if documented.Detail != "" {
+			return documented.Detail
+		}
+		if documented.Title != "" {
+			return documented.Title
+		}
+	}
+	return string(body)
+}
+
+// bound makes a message one line of printable text, at most maxMessage bytes.
+func bound(text string) string {
+	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	return truncate(text, maxMessage)
+}
+
+// truncate cuts s, at a rune's edge, to at most limit bytes, and shows that it did.
+func truncate(s string, limit int) string {
+	const ellipsis = "…"
+	if len(s) <= limit {
+		return s
+	}
+	end := limit - len(ellipsis)
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + ellipsis
+}
