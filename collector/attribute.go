@@ -1,0 +1,57 @@
+package collector
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"factory_exporter/factoryapi"
+)
+
+// Attribute is something that members can be grouped by. Make one with
+// [ParseAttribute].
+type Attribute struct {
+	metadataKey string // empty: the domain of the mail address
+}
+
+const (
+	emailDomain    = "email_domain"
+	metadataPrefix = "metadata."
+)
+
+// ParseAttribute reads an attribute's name: "email_domain" or "metadata.KEY".
+func ParseAttribute(name string) (Attribute, error) {
+	if name == emailDomain {
+		return Attribute{}, nil
+	}
+	key, ok := strings.CutPrefix(name, metadataPrefix)
+	if !ok || key == "" {
+		return Attribute{}, fmt.Errorf("%q is neither %s nor %sKEY", name, emailDomain, metadataPrefix)
+	}
+	if !utf8.ValidString(key) { // no label can hold it, and no key of JSON is it
+		return Attribute{}, fmt.Errorf("%q is not valid UTF-8", name)
+	}
+	return Attribute{metadataKey: key}, nil
+}
+
+// String returns the name that ParseAttribute read.
+func (a Attribute) String() string {
+	if a.metadataKey == "" {
+		return emailDomain
+	}
+	return metadataPrefix + a.metadataKey
+}
+
+// Of returns the user's value, empty if there is none: the mail address's part
+// behind the last @ in lower case, or the metadata's value as it is.
+func (a Attribute) Of(user *factoryapi.User) string {
+	if a.metadataKey != "" {
+		value, _ := user.Metadata.Get(a.metadataKey)
+		return value
+	}
+	at := strings.LastIndexByte(user.Email, '@')
+	if at < 0 {
+		return ""
+	}
+	return strings.ToLower(user.Email[at+1:])
+}

@@ -1,0 +1,90 @@
+package collector_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"factory_exporter/collector"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func BenchmarkCensus(b *testing.B) {
+	const n = 100_000
+	users := list(b, fakeapi.Generate(n, 1, now)...)
+	plain := windows("1d", "7d", "30d", "90d")
+	grouped := plain
+	grouped.GroupBy, grouped.GroupLimit = attributes(b, "email_domain", "metadata.team"), 50
+	for _, bench := range []struct {
+		name string
+		cfg  collector.CensusConfig
+	}{{"4 windows", plain}, {"4 windows, 2 attributes", grouped}} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := census(bench.cfg, users...); got.Users != n {
+					b.Fatalf("%d users", got.Users)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/user")
+		})
+	}
+}
+
+// BenchmarkCachedScrape is what a scrape costs beside its listing.
+func BenchmarkCachedScrape(b *testing.B) {
+	for _, bench := range []struct {
+		name   string
+		option func(*collector.CensusConfig)
+	}{
+		{"plain", func(*collector.CensusConfig) {}},
+		{"2 attributes", func(cfg *collector.CensusConfig) { cfg.GroupBy = attributes(b, "email_domain", "metadata.team") }},
+		{"per user", func(cfg *collector.CensusConfig) { cfg.PerUser = true }},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			f := cachedFixture(b, bench.option)
+			b.ReportAllocs()
+			for b.Loop() {
+				gather(b, f)
+			}
+		})
+	}
+}
+
+func BenchmarkCachedScrapesAtOnce(b *testing.B) {
+	f := cachedFixture(b, func(*collector.CensusConfig) {})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			gather(b, f)
+		}
+	})
+}
+
+// cachedFixture has listed 10,000 members and will not do so again.
+func cachedFixture(b *testing.B, option func(*collector.CensusConfig)) *fixture {
+	b.Helper()
+	cfg := windows("1d", "7d", "30d", "90d")
+	cfg.GroupLimit = 50
+	option(&cfg)
+	f := newFixture(b, settings{
+		members:   fakeapi.Generate(10_000, 1, time.Now()),
+		client:    factoryapi.Config{PageSize: factoryapi.MaxPageSize},
+		collector: collector.Config{Census: cfg, Schedule: collector.Schedule{CacheTTL: time.Hour}},
+	})
+	f.scrape(b, b.Context()).check(b, "listing", samples{"factory_users": 10_000})
+	return f
+}
+
+// gather is a scrape as the exporter makes it, short of its text.
+func gather(b *testing.B, f *fixture) {
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(f.Scrape(b.Context())); err != nil {
+		b.Error(err)
+	}
+	if families, err := registry.Gather(); err != nil || len(families) == 0 {
+		b.Errorf("%d families, error %v", len(families), err)
+	}
+}

@@ -1,0 +1,313 @@
+package collector
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"factory_exporter/factoryapi"
+)
+
+// Window is a span of time that ends at a listing's start.
+type Window struct {
+	Label  string // the value of the label "window"
+	Length time.Duration
+}
+
+// CensusConfig says what a [Census] counts beside the plain totals.
+type CensusConfig struct {
+	Windows []Window
+	// GroupBy are the attributes to count by.
+	GroupBy []Attribute
+	// GroupLimit is how many values of an attribute are kept; the members of all
+	// others are summed under OtherValue. Zero keeps none.
+	GroupLimit int
+	// PerUser keeps each member's id and timestamps.
+	PerUser bool
+}
+
+// Values that stand for members of no value of their own.
+const (
+	OtherValue = "(other)" // of a value beyond the limit
+	NoValue    = "(none)"  // without a value
+)
+
+// ageBuckets are the upper bounds of the histogram of sign-in ages, in days.
+var ageBuckets = [...]int{1, 3, 7, 14, 30, 60, 90, 180, 365}
+
+const day = 24 * time.Hour
+
+// Counts are the numbers of one listing.
+type Counts struct {
+	Users         int
+	NeverSignedIn int
+	Windows       []WindowCounts // in the order of CensusConfig.Windows
+	SignInAges    AgeHistogram
+	Groups        []GroupCounts // by attribute, the largest value first
+	Members       []MemberTimes // with CensusConfig.PerUser
+	Duplicates    int           // entries whose id was met before
+	Invalid       InvalidCounts
+}
+
+// WindowCounts are members as one window sees them. Its edges are part of it.
+type WindowCounts struct {
+	Active int // signed in within the window
+	Idle   int // account older than the window, no sign-in within it
+	New    int // account made within the window
+}
+
+// AgeHistogram is the time since the last sign-in of members who signed in.
+type AgeHistogram struct {
+	Count   uint64
+	Seconds float64            // the sum
+	Buckets map[float64]uint64 // cumulative, by upper bound in seconds
+}
+
+// GroupCounts are the members that share a value of an attribute.
+type GroupCounts struct {
+	Attribute, Value string
+	Users            int
+	Windows          []WindowCounts
+}
+
+// MemberTimes are the timestamps of one member; those that are unknown are not
+// Valid.
+type MemberTimes struct {
+	ID                      string
+	CreatedAt, LastSignInAt factoryapi.Timestamp
+}
+
+// InvalidCounts are timestamps that could not be read, by field. The API document
+// requires createdAt, so one that is missing counts as well.
+type InvalidCounts struct{ CreatedAt, LastSignInAt int }
+
+// Census counts users at one instant. It is pure: no clock, no I/O; the order of
+// the users does not matter.
+//
+// A timestamp that cannot be read makes no claim: its user counts in nothing that
+// needs it. A sign-in in the future counts as one just now, and so does a creation.
+type Census struct {
+	cfg    CensusConfig
+	now    time.Time
+	roster *Roster
+
+	users, never, duplicates int
+	invalid                  InvalidCounts
+	windows                  []WindowCounts
+	ages                     ageCounts
+	groups                   []map[string]*GroupCounts // by attribute, then value
+	members                  []MemberTimes
+}
+
+// NewCensus begins a census at the instant now. Ids are kept in roster, which must
+// be empty.
+func NewCensus(cfg CensusConfig, now time.Time, roster *Roster) *Census {
+	c := &Census{cfg: cfg, now: now, roster: roster, windows: make([]WindowCounts, len(cfg.Windows))}
+	for range cfg.GroupBy {
+		c.groups = append(c.groups, map[string]*GroupCounts{})
+	}
+	return c
+}
+
+// Add counts a user, unless one with the same id was counted before.
+func (c *Census) Add(user *factoryapi.User) {
+	if !c.roster.add(user.ID) {
+		c.duplicates++
+		return
+	}
+	c.users++
+	p := c.classify(user)
+	c.count(c.windows, p)
+	switch {
+	case user.LastSignInAt.State == factoryapi.Missing:
+		c.never++
+	case p.signedIn:
+		c.ages.add(p.sinceSignIn)
+	default:
+		c.invalid.LastSignInAt++
+	}
+	if !p.created {
+		c.invalid.CreatedAt++
+	}
+	for i, attribute := range c.cfg.GroupBy {
+		group := c.group(c.groups[i], attribute, user)
+		group.Users++
+		c.count(group.Windows, p)
+	}
+	if c.cfg.PerUser {
+		c.members = append(c.members, MemberTimes{labelValue(strings.Clone(user.ID)), user.CreatedAt, user.LastSignInAt})
+	}
+}
+
+// Counts returns the numbers of all users added so far. They share nothing with
+// the census but its per-user list.
+func (c *Census) Counts() Counts {
+	counts := Counts{
+		Users:         c.users,
+		NeverSignedIn: c.never,
+		Windows:       slices.Clone(c.windows),
+		SignInAges:    c.ages.histogram(),
+		Members:       c.members,
+		Duplicates:    c.duplicates,
+		Invalid:       c.invalid,
+	}
+	for i := range c.groups {
+		counts.Groups = append(counts.Groups, c.largest(c.groups[i])...)
+	}
+	return counts
+}
+
+// person is what a census sees in a user: what is known, and how long ago it was.
+type person struct {
+	created, signedIn, mayHaveSignedIn bool
+	sinceCreation, sinceSignIn         time.Duration
+}
+
+func (c *Census) classify(user *factoryapi.User) person {
+	p := person{
+		created:         user.CreatedAt.State == factoryapi.Valid,
+		signedIn:        user.LastSignInAt.State == factoryapi.Valid,
+		mayHaveSignedIn: user.LastSignInAt.State == factoryapi.Invalid,
+	}
+	if p.created {
+		p.sinceCreation = max(0, c.now.Sub(user.CreatedAt.Time))
+	}
+	if p.signedIn {
+		p.sinceSignIn = max(0, c.now.Sub(user.LastSignInAt.Time))
+	}
+	return p
+}
+
+// count adds a person to the counts of every window.
+func (c *Census) count(windows []WindowCounts, p person) {
+	for i, window := range c.cfg.Windows {
+		isNew := p.created && p.sinceCreation <= window.Length
+		isActive := p.signedIn && p.sinceSignIn <= window.Length
+		if isNew {
+			windows[i].New++
+		}
+		if isActive {
+			windows[i].Active++
+		}
+		if p.created && !isNew && !isActive && !p.mayHaveSignedIn {
+			windows[i].Idle++
+		}
+	}
+}
+
+// group returns the counts of the user's value of an attribute.
+func (c *Census) group(groups map[string]*GroupCounts, attribute Attribute, user *factoryapi.User) *GroupCounts {
+	value := attribute.Of(user)
+	if value == "" {
+		value = NoValue
+	}
+	value = labelValue(value)
+	group := groups[value]
+	if group == nil {
+		value = strings.Clone(value)
+		group = &GroupCounts{Attribute: attribute.String(), Value: value, Windows: make([]WindowCounts, len(c.cfg.Windows))}
+		groups[value] = group
+	}
+	return group
+}
+
+// largest returns the groups with the most members, those of equal size by name,
+// and the sum of all others.
+func (c *Census) largest(groups map[string]*GroupCounts) []GroupCounts {
+	var ranked, always []GroupCounts
+	other := GroupCounts{Value: OtherValue, Windows: make([]WindowCounts, len(c.cfg.Windows))}
+	for value, group := range groups {
+		switch value {
+		case NoValue:
+			always = append(always, group.clone())
+		case OtherValue: // somebody's own value of that name joins the others
+			other.add(group)
+		default:
+			ranked = append(ranked, group.clone())
+		}
+	}
+	slices.SortFunc(ranked, func(a, b GroupCounts) int {
+		return cmp.Or(cmp.Compare(b.Users, a.Users), cmp.Compare(a.Value, b.Value))
+	})
+	kept := min(c.cfg.GroupLimit, len(ranked))
+	for i := range ranked[kept:] {
+		other.add(&ranked[kept+i])
+	}
+	if other.Users > 0 {
+		always = append(always, other)
+	}
+	return append(ranked[:kept:kept], always...)
+}
+
+func (g *GroupCounts) clone() GroupCounts {
+	clone := *g
+	clone.Windows = slices.Clone(g.Windows)
+	return clone
+}
+
+func (g *GroupCounts) add(other *GroupCounts) {
+	g.Attribute = other.Attribute
+	g.Users += other.Users
+	for i, w := range other.Windows {
+		g.Windows[i].Active += w.Active
+		g.Windows[i].Idle += w.Idle
+		g.Windows[i].New += w.New
+	}
+}
+
+// ageCounts gathers a histogram. The sum is kept in whole numbers: seconds and
+// nanoseconds apart, since a Duration cannot hold that of a large organization, and
+// floats would make it depend on the order of the users.
+type ageCounts struct {
+	buckets              [len(ageBuckets)]uint64 // cumulative
+	count                uint64
+	seconds, nanoseconds int64
+}
+
+func (a *ageCounts) add(age time.Duration) {
+	a.count++
+	a.seconds += int64(age / time.Second)
+	a.nanoseconds += int64(age % time.Second)
+	for i, days := range ageBuckets {
+		if age <= time.Duration(days)*day {
+			a.buckets[i]++
+		}
+	}
+}
+
+func (a *ageCounts) histogram() AgeHistogram {
+	h := AgeHistogram{
+		Count:   a.count,
+		Seconds: float64(a.seconds) + float64(a.nanoseconds)/1e9,
+		Buckets: make(map[float64]uint64, len(ageBuckets)),
+	}
+	for i, days := range ageBuckets {
+		h.Buckets[(time.Duration(days) * day).Seconds()] = a.buckets[i]
+	}
+	return h
+}
+
+// maxLabelValue bounds label values that come from the API, in bytes.
+const maxLabelValue = 128
+
+// labelValue makes a label value of text from the API: valid UTF-8, and not too
+// long. A hash of the whole takes the place of the rest, so that different values
+// stay different.
+func labelValue(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= maxLabelValue {
+		return s
+	}
+	hash := fnv.New64a()
+	hash.Write([]byte(s))
+	suffix := fmt.Sprintf("…%016x", hash.Sum64())
+	end := maxLabelValue - len(suffix)
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + suffix
+}

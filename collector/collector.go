@@ -1,0 +1,159 @@
+// Package collector counts the members of a Factory organization and exposes the
+// numbers to Prometheus.
+//
+// Three things are kept apart: when to list (listings.go), what to count
+// (census.go), and how it is exposed (metrics.go). A [Collector] ties them together.
+package collector
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"factory_exporter/factoryapi"
+)
+
+// Lister lists all users of an organization, page by page; after an error there is
+// nothing more. [factoryapi.Client] is one.
+type Lister interface {
+	Pages(context.Context) iter.Seq2[factoryapi.Page, error]
+}
+
+// Config says what to count and when.
+type Config struct {
+	Census   CensusConfig
+	Schedule Schedule
+	// SeatLimit is the number of seats bought; zero if it is not known.
+	SeatLimit int
+	Logger    *slog.Logger
+}
+
+// Collector exposes the newest listing of an organization. It is safe for
+// concurrent use.
+type Collector struct {
+	cfg      Config
+	lister   Lister
+	requests *RequestMetrics
+	metrics  *metrics
+	listings *listings
+
+	// These belong to the listing under way; there is never a second one.
+	roster       *Roster // of the newest complete listing, nil before
+	failure      string  // why the last listing failed, empty if it did not
+	failingSince time.Time
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// New returns a collector for what lister lists. It also exposes requests, which
+// is to observe the lister's requests.
+func New(lister Lister, requests *RequestMetrics, cfg Config) *Collector {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	c := &Collector{cfg: cfg, lister: lister, requests: requests, metrics: newMetrics()}
+	c.listings = newListings(cfg.Schedule, c.list)
+	return c
+}
+
+// Close cancels a listing under way and waits for its end. What was counted can
+// still be collected.
+func (c *Collector) Close() { c.listings.close() }
+
+// Scrape waits until there is a listing that is new enough, or ctx ends, and
+// returns what may then be shown. It starts a listing, or joins the one under way,
+// unless the newest is young enough; the listing goes on if ctx ends before it.
+func (c *Collector) Scrape(ctx context.Context) prometheus.Collector {
+	return scrape{c, c.listings.wait(ctx)}
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	c.metrics.describe(ch)
+	c.requests.Describe(ch)
+}
+
+// Collect implements prometheus.Collector. It waits as long as a listing takes;
+// use Scrape where there is a deadline.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	c.Scrape(context.Background()).Collect(ch)
+}
+
+// scrape is the answer to one scrape.
+type scrape struct {
+	*Collector
+	state state
+}
+
+func (s scrape) Collect(ch chan<- prometheus.Metric) {
+	s.metrics.collect(ch, s.state, &s.cfg)
+	s.requests.Collect(ch)
+}
+
+// list makes one listing: all pages or an error.
+func (c *Collector) list(ctx context.Context) (*snapshot, error) {
+	start := time.Now()
+	roster := NewRoster()
+	if c.roster != nil {
+		roster = c.roster.Next()
+	}
+	census := NewCensus(c.cfg.Census, start, roster)
+	pages := 0
+	for page, err := range c.lister.Pages(ctx) {
+		if err != nil {
+			c.logFailure(err, time.Since(start))
+			return nil, err
+		}
+		pages++
+		for i := range page.Users {
+			census.Add(&page.Users[i])
+		}
+	}
+	if c.roster != nil {
+		joined, left := roster.Since(c.roster)
+		c.metrics.joined.Add(float64(joined))
+		c.metrics.left.Add(float64(left))
+	}
+	c.roster = roster
+	end := time.Now()
+	s := &snapshot{Counts: census.Counts(), pages: pages, ended: end, duration: end.Sub(start)}
+	c.logSuccess(s)
+	return s, nil
+}
+
+// logFailure tells of a failure once, when failures begin or their reason changes.
+func (c *Collector) logFailure(err error, duration time.Duration) {
+	if errors.Is(err, context.Canceled) {
+		c.cfg.Logger.Debug("Listing cancelled", "duration", duration)
+		return
+	}
+	c.cfg.Logger.Debug("Listing failed", "duration", duration, "err", err)
+	reason := reasonOf(err)
+	if reason == c.failure {
+		return
+	}
+	if c.failure == "" {
+		c.failingSince = time.Now()
+	}
+	c.failure = reason
+	c.cfg.Logger.Error("Cannot list the members; nothing more is logged until this changes", "err", err)
+}
+
+func (c *Collector) logSuccess(s *snapshot) {
+	c.cfg.Logger.Debug("Listing complete", "members", s.Users, "pages", s.pages, "duration", s.duration)
+	if c.failure != "" {
+		c.cfg.Logger.Info("Listing the members works again", "failed_for", time.Since(c.failingSince).Round(time.Second), "members", s.Users)
+		c.failure = ""
+	}
+}
+
+// reasonOf is the failure in one word: that of the API's error, or "other".
+func reasonOf(err error) string {
+	if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
+		return failure.Reason()
+	}
+	return "other"
+}

@@ -1,0 +1,483 @@
+package collector_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"factory_exporter/collector"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func TestScrapesAtOnceMakeOneListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a", "b", "c", "d", "e"), client: factoryapi.Config{PageSize: 2}})
+		f.api.SetLatency(time.Second)
+		var scrapes sync.WaitGroup
+		for range 30 {
+			scrapes.Go(func() {
+				f.scrape(t, t.Context()).check(t, "scrape", samples{"factory_up": 1, "factory_users": 5, "factory_api_requests_total": 3, "factory_listing_in_progress": 0})
+			})
+		}
+		scrapes.Wait()
+		if got := f.api.Stats(); got.Requests != 3 || got.MaxConcurrent != 1 {
+			t.Errorf("%d requests, up to %d at once; want 3, one at a time", got.Requests, got.MaxConcurrent)
+		}
+	})
+}
+
+func TestNeverTwoRequestsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a", "b", "c", "d", "e"), client: factoryapi.Config{PageSize: 1, MaxRetries: 1}})
+		f.api.SetLatency(100 * time.Millisecond)
+		f.api.Inject(
+			fakeapi.Fault{Page: 2, Times: 3, Serve: fakeapi.Status(http.StatusInternalServerError)},
+			fakeapi.Fault{Page: 4, Times: 3, Serve: fakeapi.CutTransfer()},
+		)
+		var scrapes sync.WaitGroup
+		for i := range 200 {
+			scrapes.Go(func() { f.scrapeWithin(t, time.Duration(i*i%700)*time.Millisecond) })
+			time.Sleep(30 * time.Millisecond)
+		}
+		scrapes.Wait()
+		if got := f.api.Stats(); got.MaxConcurrent != 1 || got.Requests < 20 {
+			t.Errorf("%d requests, up to %d at once; want many, one at a time", got.Requests, got.MaxConcurrent)
+		}
+	})
+}
+
+func TestScrapeWaitsForTheWholeListingWithoutADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a", "b", "c"), client: factoryapi.Config{PageSize: 1}})
+		f.api.SetLatency(20 * time.Second)
+		for name, scrape := range map[string]func() samples{
+			"Scrape":  func() samples { return f.scrape(t, context.Background()) },
+			"Collect": func() samples { return read(t, f.Collector) },
+		} {
+			start := time.Now()
+			scrape().check(t, name, samples{"factory_users": 3, "factory_listing_duration_seconds": 60, "factory_listing_in_progress": 0})
+			if took := time.Since(start); took != time.Minute {
+				t.Errorf("%s took %s", name, took)
+			}
+		}
+	})
+}
+
+func TestScrapeAnswersByItsDeadlineAndTheNextOneHasTheNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a", "b", "c")})
+		f.api.SetLatency(2500 * time.Millisecond)
+		start := time.Now()
+		f.scrapeWithin(t, 1500*time.Millisecond).check(t, "too short", samples{
+			"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 1, "factory_api_requests_total": 1,
+		})
+		if took := time.Since(start); took != 1500*time.Millisecond {
+			t.Errorf("answered after %s", took)
+		}
+		f.scrapeWithin(t, 1500*time.Millisecond).check(t, "the next one", samples{
+			"factory_up": 1, "factory_users": 3, "factory_listing_in_progress": 0, "factory_api_requests_total": 1,
+		})
+		if took := time.Since(start); took != 2500*time.Millisecond {
+			t.Errorf("the next one answered after %s, not when the listing ended", took)
+		}
+	})
+}
+
+func TestListingThatOutlastsEveryScrapeIsServedByALaterOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{
+			members:   members("a", "b", "c", "d"),
+			client:    factoryapi.Config{PageSize: 1},
+			collector: collector.Config{Schedule: collector.Schedule{MaxStale: 5 * time.Minute}},
+		})
+		f.api.SetLatency(20 * time.Second) // 80 s a listing
+		var shown []float64
+		for range 6 { // at 0, 30, ..., 150 s, each until 10 s later
+			shown = append(shown, f.scrapeWithin(t, 10*time.Second)["factory_users"])
+			time.Sleep(20 * time.Second)
+		}
+		if want := []float64{0, 0, 0, 4, 4, 4}; fmt.Sprint(shown) != fmt.Sprint(want) {
+			t.Errorf("users in scrapes: %v, want %v", shown, want)
+		}
+	})
+}
+
+func TestScrapeWhoseClientGoesAwayDoesNotStopTheListing(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cancel time.Duration // after the start
+	}{
+		{"at once", 0},
+		{"during the first page", 5 * time.Second},
+		{"during a later page", 15 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, settings{
+					members:   members("a", "b", "c"),
+					client:    factoryapi.Config{PageSize: 1},
+					collector: collector.Config{Schedule: collector.Schedule{CacheTTL: time.Hour}},
+				})
+				f.api.SetLatency(10 * time.Second)
+				start := time.Now()
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(tt.cancel, cancel)
+				if tt.cancel == 0 {
+					cancel()
+				}
+				f.scrape(t, ctx).check(t, "cancelled", samples{"factory_users": absent, "factory_listing_in_progress": 1})
+				if took := time.Since(start); took != tt.cancel {
+					t.Errorf("the cancelled scrape answered after %s, want %s", took, tt.cancel)
+				}
+				time.Sleep(time.Minute)
+				f.scrape(t, t.Context()).check(t, "a minute later", samples{
+					"factory_up": 1, "factory_users": 3, "factory_listing_in_progress": 0, "factory_listing_duration_seconds": 30,
+					"factory_api_requests_total": 3,
+				})
+			})
+		})
+	}
+}
+
+func TestWithoutScrapesThereAreNoRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: collector.Schedule{CacheTTL: time.Minute, MaxStale: time.Minute}}})
+		for _, want := range []int{0, 1, 2} {
+			time.Sleep(48 * time.Hour)
+			if got := f.api.Stats().Requests; got != want {
+				t.Errorf("%d requests, want %d", got, want)
+			}
+			f.scrape(t, t.Context())
+		}
+	})
+}
+
+func TestCacheTTL(t *testing.T) {
+	const ttl = time.Minute
+	for _, tt := range []struct {
+		name     string
+		ttl, age time.Duration // age is counted from the end of the listing
+		again    bool
+	}{
+		{"just listed", ttl, 0, false},
+		{"a nanosecond younger", ttl, ttl - 1, false},
+		{"exactly that old", ttl, ttl, true},
+		{"older", ttl, ttl + 1, true},
+		{"no cache", 0, 0, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: collector.Schedule{CacheTTL: tt.ttl}}})
+				f.api.SetLatency(10 * time.Second)
+				f.scrape(t, t.Context())
+				f.org.Add(members("b")...)
+				time.Sleep(tt.age)
+				start := time.Now()
+				want, wait := samples{"factory_users": 1, "factory_api_requests_total": 1}, time.Duration(0)
+				if tt.again {
+					want, wait = samples{"factory_users": 2, "factory_api_requests_total": 2}, 10*time.Second
+				}
+				want["factory_up"], want["factory_listing_in_progress"] = 1, 0
+				f.scrape(t, t.Context()).check(t, "second scrape", want)
+				if took := time.Since(start); took != wait {
+					t.Errorf("took %s, want %s", took, wait)
+				}
+			})
+		})
+	}
+}
+
+func TestFailureIsNotCached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: collector.Schedule{CacheTTL: time.Hour}}})
+		f.api.Inject(fakeapi.Fault{Times: 1, Serve: fakeapi.Status(http.StatusInternalServerError)})
+		f.scrape(t, t.Context()).check(t, "failed", samples{"factory_up": 0, "factory_users": absent})
+		f.scrape(t, t.Context()).check(t, "at the same moment", samples{"factory_up": 1, "factory_users": 1, "factory_api_requests_total": 2})
+	})
+}
+
+func TestHowOldAListingMayBe(t *testing.T) {
+	for _, tt := range []struct {
+		cacheTTL, maxStale, limit time.Duration
+	}{
+		{0, 5 * time.Minute, 5 * time.Minute},
+		{time.Minute, 5 * time.Minute, 5 * time.Minute},
+		{10 * time.Minute, 5 * time.Minute, 10 * time.Minute},
+		{10 * time.Minute, 0, 10 * time.Minute},
+		{5 * time.Minute, 5 * time.Minute, 5 * time.Minute},
+	} {
+		schedule := collector.Schedule{CacheTTL: tt.cacheTTL, MaxStale: tt.maxStale, ListingTimeout: 24 * time.Hour}
+		name := fmt.Sprintf("cache-ttl %s, max-stale %s", tt.cacheTTL, tt.maxStale)
+		t.Run(name+", the newer one fails", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: schedule}})
+				f.api.SetLatency(20 * time.Second) // the age counts from the listing's end
+				f.scrape(t, t.Context()).check(t, "just listed", samples{"factory_up": 1, "factory_users": 1})
+				f.api.SetLatency(0)
+				f.api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusForbidden)})
+				time.Sleep(tt.limit)
+				f.scrape(t, t.Context()).check(t, "exactly that old", samples{"factory_up": 0, "factory_users": 1, "factory_listing_in_progress": 0})
+				time.Sleep(time.Nanosecond)
+				f.scrape(t, t.Context()).check(t, "a nanosecond older", samples{"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent})
+			})
+		})
+		t.Run(name+", the newer one is not ready", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, settings{
+					members:   members("a"),
+					client:    factoryapi.Config{RequestTimeout: 24 * time.Hour},
+					collector: collector.Config{Schedule: schedule},
+				})
+				f.api.SetLatency(20 * time.Second)
+				f.scrape(t, t.Context()).check(t, "just listed", samples{"factory_up": 1, "factory_users": 1})
+				f.api.SetLatency(time.Hour)
+				time.Sleep(tt.limit)
+				f.scrapeWithin(t, 0).check(t, "exactly that old", samples{"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 1})
+				f.scrapeWithin(t, 1).check(t, "a nanosecond older", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
+			})
+		})
+	}
+}
+
+func TestWithoutMaxStaleAScrapeShowsOnlyWhatItWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a")})
+		f.api.SetLatency(10 * time.Second)
+		f.scrape(t, t.Context()).check(t, "waited for the first listing", samples{"factory_up": 1, "factory_users": 1})
+		f.scrapeWithin(t, 0).check(t, "gave up at once", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
+		f.scrapeWithin(t, 9*time.Second).check(t, "gave up too early", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
+		f.scrapeWithin(t, 2*time.Second).check(t, "joined the same listing and saw its end", samples{"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 0, "factory_api_requests_total": 2})
+		f.api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusInternalServerError)})
+		f.scrape(t, t.Context()).check(t, "waited for one that failed", samples{"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 0})
+	})
+}
+
+func TestListingIsCompleteOrNothing(t *testing.T) {
+	for name, spoil := range map[string]fakeapi.Behaviour{
+		"500":                fakeapi.Status(http.StatusInternalServerError),
+		"401":                fakeapi.Status(http.StatusUnauthorized),
+		"a redirect":         fakeapi.Redirect("http://elsewhere.example/"),
+		"a transfer cut off": fakeapi.CutTransfer(),
+		"JSON cut off":       fakeapi.CutJSON(),
+		"HTML":               fakeapi.Respond(http.StatusOK, "text/html", "<html>"),
+		"an empty object":    fakeapi.Respond(http.StatusOK, "application/json", "{}"),
+		"a timeout":          fakeapi.HangInBody(),
+		"a list that goes round": func(w http.ResponseWriter, r *http.Request, page []byte) {
+			fakeapi.Cursor(r.URL.Query().Get("cursor"))(w, r, page)
+		},
+	} {
+		for _, page := range []int{1, 2, fakeapi.LastPage} {
+			t.Run(fmt.Sprintf("%s on page %d", name, page), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					f := newFixture(t, settings{
+						members:   members("a", "b", "c", "d", "e"),
+						client:    factoryapi.Config{PageSize: 2},
+						collector: collector.Config{Schedule: collector.Schedule{MaxStale: 5 * time.Minute}},
+					})
+					fault := fakeapi.Fault{Page: page, Times: 1, Serve: spoil}
+					f.api.Inject(fault)
+					f.scrape(t, t.Context()).check(t, "failed at first", samples{
+						"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent, "factory_listing_pages": absent,
+					})
+					f.scrape(t, t.Context()).check(t, "recovered", samples{"factory_up": 1, "factory_users": 5, "factory_listing_pages": 3})
+					listed := float64(time.Now().Unix())
+
+					f.org.Add(members("f", "g")...)
+					fault.Times = 0
+					f.api.Inject(fault)
+					time.Sleep(time.Minute)
+					f.scrape(t, t.Context()).check(t, "failed again", samples{
+						"factory_up": 0, "factory_users": 5, "factory_listing_timestamp_seconds": listed, "factory_listing_pages": 3,
+					})
+					time.Sleep(5 * time.Minute)
+					f.scrape(t, t.Context()).check(t, "failed for too long", samples{
+						"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent,
+					})
+
+					f.api.ClearFaults()
+					f.scrape(t, t.Context()).check(t, "recovered again", samples{"factory_up": 1, "factory_users": 7, "factory_listing_pages": 4})
+				})
+			})
+		}
+	}
+}
+
+func TestListingTimeout(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		latency time.Duration
+		fault   fakeapi.Behaviour
+	}{
+		{"no answer", 0, fakeapi.Hang()},
+		{"half an answer", 0, fakeapi.HangInBody()},
+		{"each page is in time, all of them are not", 4 * time.Second, nil},
+		{"retries without end", 0, fakeapi.Status(http.StatusServiceUnavailable)},
+		{"retries far apart", 0, fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "9")},
+		{"a retry that would come too late", 0, fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "3600")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t, settings{
+					members:   members("a", "b", "c"),
+					client:    factoryapi.Config{PageSize: 1, MaxRetries: 1000},
+					collector: collector.Config{Schedule: collector.Schedule{ListingTimeout: 10 * time.Second, MaxStale: time.Minute}},
+				})
+				f.api.SetLatency(tt.latency)
+				if tt.fault != nil {
+					f.api.Inject(fakeapi.Fault{Serve: tt.fault})
+				}
+				start := time.Now()
+				f.scrape(t, t.Context()).check(t, "timed out", samples{"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 0})
+				if took := time.Since(start); took > 10*time.Second {
+					t.Errorf("took %s", took)
+				}
+				f.api.SetLatency(3 * time.Second)
+				f.api.ClearFaults()
+				f.scrape(t, t.Context()).check(t, "in time", samples{"factory_up": 1, "factory_users": 3})
+			})
+		})
+	}
+}
+
+func TestNumbersOfAnOlderListingWhileANewerOneIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: collector.Schedule{MaxStale: 5 * time.Minute}}})
+		f.scrape(t, t.Context())
+		listed := float64(time.Now().Unix())
+		f.org.Add(members("b")...)
+		f.api.SetLatency(20 * time.Second)
+		f.scrapeWithin(t, 10*time.Second).check(t, "under way", samples{
+			"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 1, "factory_listing_timestamp_seconds": listed, "factory_api_requests_total": 2,
+		})
+		f.scrapeWithin(t, 11*time.Second).check(t, "ended", samples{
+			"factory_up": 1, "factory_users": 2, "factory_listing_in_progress": 0, "factory_listing_timestamp_seconds": listed + 20, "factory_api_requests_total": 2,
+		})
+	})
+}
+
+func TestNowIsTheStartOfTheListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339Nano) }
+		f := newFixture(t, settings{
+			members: []fakeapi.Member{
+				{ID: "a", CreatedAt: at(day), LastSignInAt: at(day)},
+				{ID: "b", CreatedAt: at(day), LastSignInAt: at(day)}, // met long after the start
+			},
+			client:    factoryapi.Config{PageSize: 1},
+			collector: collector.Config{Census: windows("1d")},
+		})
+		f.api.SetLatency(20 * time.Second)
+		f.scrape(t, t.Context()).check(t, "slow listing", samples{
+			`factory_users_active{window="1d"}`: 2, `factory_users_new{window="1d"}`: 2, `factory_users_idle{window="1d"}`: 0,
+			"factory_users_last_sign_in_age_seconds_sum": 2 * 86400, "factory_listing_duration_seconds": 40,
+		})
+	})
+}
+
+func TestClose(t *testing.T) {
+	hang := fakeapi.Fault{Page: 2, Serve: fakeapi.Hang()}
+	for _, tt := range []struct {
+		name   string
+		before func(*testing.T, *fixture) // what happens before a listing gets stuck
+		stuck  fakeapi.Fault
+		up     float64
+		users  float64
+	}{
+		{"in the first listing", func(*testing.T, *fixture) {}, hang, 0, absent},
+		{"after a complete listing", func(t *testing.T, f *fixture) { f.scrape(t, t.Context()) }, hang, 1, 2},
+		{"after a failed listing", func(t *testing.T, f *fixture) {
+			f.api.Inject(fakeapi.Fault{Times: 1, Serve: fakeapi.Status(http.StatusUnauthorized)})
+			f.scrape(t, t.Context())
+		}, hang, 0, absent},
+		{"between two tries", func(t *testing.T, f *fixture) { f.scrape(t, t.Context()) },
+			fakeapi.Fault{Page: 2, Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "300")}, 1, 2},
+		{"in the middle of a page", func(t *testing.T, f *fixture) { f.scrape(t, t.Context()) },
+			fakeapi.Fault{Page: 2, Serve: fakeapi.HangInBody()}, 1, 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := &recorder{}
+				f := newFixture(t, settings{
+					members:   members("a", "b"),
+					client:    factoryapi.Config{PageSize: 1, MaxRetries: 3, RequestTimeout: time.Hour},
+					collector: collector.Config{Schedule: collector.Schedule{MaxStale: time.Hour}, Logger: log.logger()},
+				})
+				tt.before(t, f)
+				logged := len(log.told())
+				f.api.Inject(tt.stuck)
+				released := make(chan time.Time, 2)
+				for range cap(released) {
+					go func() {
+						f.scrape(t, context.Background()).check(t, "released", samples{"factory_up": tt.up, "factory_users": tt.users, "factory_listing_in_progress": 0})
+						released <- time.Now()
+					}()
+				}
+				time.Sleep(time.Second)
+				closed := time.Now()
+				f.Close()
+				for range cap(released) {
+					if at := <-released; !at.Equal(closed) {
+						t.Errorf("a scrape was released %s after Close", at.Sub(closed))
+					}
+				}
+
+				requests := f.api.Stats().Requests
+				f.scrape(t, context.Background()).check(t, "after Close", samples{"factory_up": tt.up, "factory_users": tt.users, "factory_listing_in_progress": 0})
+				f.Close()
+				time.Sleep(time.Minute)
+				f.scrape(t, context.Background())
+				if took := time.Since(closed); took != time.Minute {
+					t.Errorf("scrapes after Close waited: %s", took-time.Minute)
+				}
+				if got := f.api.Stats().Requests; got != requests {
+					t.Errorf("%d requests after Close", got-requests)
+				}
+				if lines := log.told()[logged:]; len(lines) > 0 {
+					t.Errorf("Close logs %q", lines)
+				}
+			})
+		})
+	}
+}
+
+func TestCloseWaitsForTheEndOfTheListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := collector.New(slowToStop(5*time.Second), collector.NewRequestMetrics(), collector.Config{Schedule: collector.Schedule{ListingTimeout: time.Hour}})
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		c.Scrape(gone)
+		start := time.Now()
+		c.Close()
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("Close took %s, the listing ended after 5s", took)
+		}
+		read(t, c.Scrape(gone)).check(t, "after Close", samples{"factory_listing_in_progress": 0})
+	})
+}
+
+func TestCloseWithoutAListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a")})
+		f.Close()
+		f.Close()
+		f.scrape(t, context.Background()).check(t, "after Close", samples{"factory_up": 0, "factory_users": absent, "factory_api_requests_total": 0})
+	})
+}
+
+// slowToStop is a lister that has no pages, and takes this long to notice that it was
+// cancelled.
+type slowToStop time.Duration
+
+func (d slowToStop) Pages(ctx context.Context) iter.Seq2[factoryapi.Page, error] {
+	return func(yield func(factoryapi.Page, error) bool) {
+		<-ctx.Done()
+		time.Sleep(time.Duration(d))
+		yield(factoryapi.Page{}, ctx.Err())
+	}
+}
