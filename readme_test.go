@@ -1,0 +1,104 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+var update = flag.Bool("update", false, "rewrite what is generated in README.md")
+
+func TestREADMEFlags(t *testing.T) {
+	table := "| flag | default | environment variable | |\n|---|---|---|---|\n"
+	for _, flag := range flagModels(t) {
+		var defaults []string
+		for _, value := range flag.Default {
+			if value != "" {
+				defaults = append(defaults, "`"+value+"`")
+			}
+		}
+		table += row("`--"+flag.Name+"`", strings.Join(defaults, ", "), "`"+flag.Envar+"`", plain(flag.Help))
+	}
+	checkREADME(t, "flags", table)
+}
+
+func TestREADMEMetrics(t *testing.T) {
+	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(100, 1, time.Now())...), testKey))
+	p := start(t, withKey(t, "--factory.url="+api, "--factory.seat-limit=120", "--collector.group-by=email_domain", "--collector.per-user")...)
+	_, _, body := fetch(t, "GET", p.url+"/metrics")
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	table := "| metric | type | labels | |\n|---|---|---|---|\n"
+	for _, name := range slices.Sorted(maps.Keys(families)) {
+		family := families[name]
+		if !strings.HasPrefix(name, "factory_") {
+			continue
+		}
+		var labels []string
+		for _, label := range family.GetMetric()[0].GetLabel() {
+			labels = append(labels, "`"+label.GetName()+"`")
+		}
+		table += row("`"+name+"`", strings.ToLower(family.GetType().String()), strings.Join(labels, ", "), plain(family.GetHelp()))
+	}
+	table += row("`go_*`, `process_*`, `promhttp_*`", "", "", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
+	checkREADME(t, "metrics", table)
+}
+
+// flagModels returns the flags that configure something, with their environment variables.
+func flagModels(t *testing.T) []*kingpin.FlagModel {
+	t.Helper()
+	app := newFlags(&config{})
+	if _, err := app.ParseContext(nil); err != nil { // names the variables
+		t.Fatal(err)
+	}
+	return visibleFlags(app)
+}
+
+// plain keeps Markdown from taking text for markup.
+func plain(text string) string {
+	return strings.NewReplacer("|", `\|`, "*", `\*`, "<", "&lt;").Replace(text)
+}
+
+func row(cells ...string) string {
+	return "| " + strings.Join(cells, " | ") + " |\n"
+}
+
+// checkREADME compares a table with the one between the markers of this name.
+func checkREADME(t *testing.T, name, table string) {
+	t.Helper()
+	const file = "README.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := fmt.Sprintf("<!-- %s:begin -->\n", name), fmt.Sprintf("<!-- %s:end -->\n", name)
+	before, rest, ok := strings.Cut(string(text), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no %q and %q", file, begin, end)
+	}
+	switch {
+	case got == table:
+	case *update:
+		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("the table of %s in %s is not what the program says; `go test . -update` makes it\n%s", name, file, table)
+	}
+}
