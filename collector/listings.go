@@ -8,7 +8,7 @@ import (
 
 // Schedule says when to list, and for how long a listing is of use.
 type Schedule struct {
-	// ListingTimeout bounds one listing.
+	// ListingTimeout bounds one listing; nothing does if it is zero.
 	ListingTimeout time.Duration
 	// CacheTTL: a complete listing younger than this is used as it is.
 	CacheTTL time.Duration
@@ -62,19 +62,21 @@ type state struct {
 
 // wait returns the state once a listing that is new enough has ended, or ctx has.
 func (l *listings) wait(ctx context.Context) state {
-	flight := l.join()
+	now := time.Now()
+	flight := l.join(now)
 	if flight != nil {
 		select {
 		case <-flight.ended:
 		case <-ctx.Done():
 		}
+		now = time.Now()
 	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := state{up: l.up, inProgress: l.flight != nil}
 	limit := max(l.schedule.MaxStale, l.schedule.CacheTTL)
-	if flight != nil && flight.complete || l.newest != nil && limit > 0 && l.age() <= limit {
+	if flight != nil && flight.complete || l.newest != nil && limit > 0 && l.age(now) <= limit {
 		s.snapshot = l.newest
 	}
 	return s
@@ -82,10 +84,10 @@ func (l *listings) wait(ctx context.Context) state {
 
 // join returns the listing under way, which it may have to start, or nil if there
 // is none to wait for.
-func (l *listings) join() *flight {
+func (l *listings) join(now time.Time) *flight {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.newest != nil && l.age() < l.schedule.CacheTTL {
+	if l.newest != nil && l.age(now) < l.schedule.CacheTTL {
 		return nil
 	}
 	if l.flight == nil && l.lifetime.Err() == nil {
@@ -98,8 +100,12 @@ func (l *listings) join() *flight {
 // fly makes one listing.
 func (l *listings) fly(flight *flight) {
 	defer close(flight.ended)
-	ctx, cancel := context.WithTimeout(l.lifetime, l.schedule.ListingTimeout)
-	defer cancel()
+	ctx := l.lifetime
+	if l.schedule.ListingTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, l.schedule.ListingTimeout)
+		defer cancel()
+	}
 	snapshot, err := l.list(ctx)
 
 	l.mu.Lock()
@@ -116,7 +122,7 @@ func (l *listings) fly(flight *flight) {
 }
 
 // age is that of the newest complete listing.
-func (l *listings) age() time.Duration { return time.Since(l.newest.ended) }
+func (l *listings) age(now time.Time) time.Duration { return now.Sub(l.newest.ended) }
 
 // close cancels the listing under way, if any, and waits for its end. No other
 // will start.
