@@ -1,0 +1,476 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+var (
+	soakTime = flag.Duration("soak", 5*time.Second, "how long TestSoak scrapes")
+	soakSeed = flag.Uint64("soak-seed", 0, "what TestSoak draws its faults and members from; 0: something new each time")
+)
+
+const (
+	soakMembers    = 600 // at the start
+	soakChanges    = 200 // to the organization, over the whole time
+	soakScrapers   = 20  // enough for the pace below when each waits as long as it may
+	soakScrapePace = 50 * time.Millisecond
+	soakPatience   = time.Minute // with what must happen at some time, on a machine that is busy
+
+	// What the exporter may have more of after the soak than before. A connection that
+	// is just being closed has a file and two goroutines.
+	soakGoroutines = 4
+	soakFiles      = 2
+	soakMemory     = 16 << 20
+)
+
+// The exporter, as a process of its own, is scraped while the API fails in many ways and
+// members join and leave. Whatever happens, a scrape is answered, and the numbers in it
+// are those of the organization at one time or are not there. In the end nothing is left
+// over from all of this.
+func TestSoak(t *testing.T) {
+	seed := *soakSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("-soak=%s -soak-seed=%d", *soakTime, seed)
+
+	attributes := []string{"metadata.team", "email_domain"}
+	org := newSoakOrganization(seed, attributes)
+	api := fakeapi.NewServer(org.Organization, testKey)
+	api.SetLatency(2 * time.Millisecond)
+	server := httptest.NewUnstartedServer(org.changing(api))
+	connections := new(connectionCount)
+	server.Config.ConnState = connections.observe
+	server.Start()
+	t.Cleanup(server.Close)
+	args := withKey(t, "--factory.url="+server.URL, "--factory.page-size=60",
+		"--factory.request-timeout=1s", "--factory.max-retries=1",
+		"--collector.max-stale=500ms", "--web.timeout-offset=100ms")
+	for _, attribute := range attributes {
+		args = append(args, "--collector.group-by="+attribute)
+	}
+	exporter := startProcess(t, buildExporter(t), nil, args...)
+	scrapers := &scrapers{exporter: exporter, org: org, listings: map[float64]bool{}}
+
+	warm, cancel := context.WithCancel(t.Context())
+	done := scrapers.start(t, warm, seed)
+	defer done()
+	defer cancel()
+	poll(t, "the exporter to be warm", func() bool { return scrapers.figures().shown >= 3*soakScrapers })
+	cancel()
+	done()
+	before := settled(t, exporter, api, connections, nil)
+	scrapers.forget()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	injected := 0
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { injected = injectFaults(ctx, api, rand.New(rand.NewPCG(seed, 1))) })
+	background.Go(func() {
+		for wait(ctx, *soakTime/soakChanges) {
+			org.makeDue()
+		}
+	})
+	done = scrapers.start(t, ctx, seed+1)
+	defer done()
+	defer cancel()
+	wait(ctx, *soakTime)
+	// A busy machine gets all the time it needs to see the worst.
+	poll(t, "a gap and its end", func() bool {
+		f := scrapers.figures()
+		return f.down > 0 && f.gaps > 0 && f.recoveries > 0
+	})
+	cancel()
+	done()
+	background.Wait()
+	api.ClearFaults()
+	after := settled(t, exporter, api, connections, &before)
+
+	f := scrapers.figures()
+	stats := api.Stats()
+	t.Logf("%d scrapes: %d with factory_up 0, %d without factory_users in %d gaps that ended", f.scrapes, f.down, f.scrapes-f.shown, f.recoveries)
+	t.Logf("%d complete listings seen, %d faults injected, %d of %d requests spoilt, %d totals", f.listings, injected, stats.Spoilt, stats.Requests, org.steps())
+	t.Logf("before: %s", before)
+	t.Logf("after:  %s", after)
+	if stats.Spoilt == 0 {
+		t.Error("no request was spoilt")
+	}
+	if growth := after.memory - before.memory; growth > soakMemory {
+		t.Errorf("memory grew by %.1f MiB", growth/(1<<20))
+	}
+}
+
+// buildExporter builds the program as it is released and returns its path.
+func buildExporter(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), program)
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return path
+}
+
+// soakOrganization changes in steps. Each has a total that no other step has, and takes
+// place between two listings, so that a complete listing shows one step exactly.
+type soakOrganization struct {
+	*fakeapi.Organization
+	attributes []string
+	rng        *rand.Rand
+
+	mu        sync.Mutex
+	due       bool             // a change is, at the next listing
+	newcomers []fakeapi.Member // who can still join
+	totals    []float64        // by step
+	byTotal   map[float64]soakStep
+}
+
+type soakStep struct {
+	number int
+	counts samples // of the members, in all and by attribute
+}
+
+func newSoakOrganization(seed uint64, attributes []string) *soakOrganization {
+	people := fakeapi.Generate(soakMembers+5*(soakChanges+1), seed, time.Now())
+	o := &soakOrganization{
+		Organization: fakeapi.NewOrganization(people[:soakMembers]...),
+		attributes:   attributes,
+		rng:          rand.New(rand.NewPCG(seed, 0)),
+		newcomers:    people[soakMembers:],
+		byTotal:      map[float64]soakStep{},
+	}
+	o.record()
+	return o
+}
+
+// changing makes a change that is due when a request for a first page arrives: then, since
+// there is one listing at a time, none is under way that has seen members.
+func (o *soakOrganization) changing(api http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !r.URL.Query().Has("cursor") {
+			o.change()
+		}
+		api.ServeHTTP(w, r)
+	})
+}
+
+func (o *soakOrganization) makeDue() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.due = true
+}
+
+// change lets five join and, the next time, three leave: this way totals are even and odd
+// in turns, and grow among the even and among the odd.
+func (o *soakOrganization) change() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.due || len(o.newcomers) < 5 {
+		return
+	}
+	o.due = false
+	if len(o.totals)%2 == 1 {
+		o.Add(o.newcomers[:5]...)
+		o.newcomers = o.newcomers[5:]
+	} else {
+		members := o.Members()
+		for _, i := range o.rng.Perm(len(members))[:3] {
+			o.Remove(members[i].ID)
+		}
+	}
+	o.record()
+}
+
+func (o *soakOrganization) record() {
+	var people []person
+	for _, m := range o.Members() {
+		people = append(people, personOf(m))
+	}
+	counts := memberCounts(countByHand(people, nil, o.attributes, time.Now()))
+	total := counts["factory_users"]
+	if _, ok := o.byTotal[total]; ok {
+		panic(fmt.Sprintf("%g members twice", total))
+	}
+	o.byTotal[total] = soakStep{number: len(o.totals), counts: counts}
+	o.totals = append(o.totals, total)
+}
+
+// step returns the step that had this total.
+func (o *soakOrganization) step(total float64) (soakStep, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	step, ok := o.byTotal[total]
+	return step, ok
+}
+
+func (o *soakOrganization) steps() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.totals)
+}
+
+// memberCounts are the series that do not depend on the time of day.
+func memberCounts(s samples) samples {
+	counts := maps.Clone(s)
+	maps.DeleteFunc(counts, func(series string, _ float64) bool {
+		return series != "factory_users" && !strings.HasPrefix(series, "factory_users_by_attribute{")
+	})
+	return counts
+}
+
+// injectFaults lets the API fail, recover and fail again until ctx ends, and returns how
+// often it failed.
+func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (injected int) {
+	ways := []fakeapi.Behaviour{
+		fakeapi.Status(http.StatusUnauthorized),
+		fakeapi.Status(http.StatusTooManyRequests),
+		fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1"),
+		fakeapi.Status(http.StatusInternalServerError),
+		fakeapi.Status(http.StatusBadGateway),
+		fakeapi.CutJSON(),
+		fakeapi.CutTransfer(),
+		fakeapi.Reset(),
+		fakeapi.Hang(),
+		fakeapi.HangInBody(),
+		fakeapi.Respond(http.StatusOK, "text/html", "<html><body>Down for maintenance</body></html>"),
+		fakeapi.Cursor("after+0/page=2&100%25"), // of a first page, over and over
+	}
+	upTo := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
+	for {
+		fault := fakeapi.Fault{Serve: ways[rng.IntN(len(ways))]}
+		if rng.IntN(2) == 0 {
+			fault.Page = 1 + rng.IntN(10)
+		}
+		if rng.IntN(3) == 0 {
+			fault.Times = 1 + rng.IntN(5)
+		}
+		api.Inject(fault)
+		injected++
+		if !wait(ctx, upTo(800*time.Millisecond)) {
+			return injected
+		}
+		api.ClearFaults()
+		if !wait(ctx, upTo(2*time.Second)) {
+			return injected
+		}
+	}
+}
+
+// scrapers scrape an exporter and check each answer.
+type scrapers struct {
+	exporter *exporter
+	org      *soakOrganization
+
+	mu       sync.Mutex
+	f        soakFigures
+	listings map[float64]bool // by the time that each ended
+	gap      bool             // in the scrape that was answered last
+	newest   int              // the highest step shown so far
+}
+
+type soakFigures struct {
+	scrapes, shown   int // all; those with numbers of members
+	down             int // those with factory_up 0
+	gaps, recoveries int // beginnings and ends of times without numbers
+	listings         int
+}
+
+// start lets them scrape until ctx ends. done waits for their last answers.
+func (s *scrapers) start(t testing.TB, ctx context.Context, seed uint64) (done func()) {
+	ticker := time.NewTicker(soakScrapePace)
+	transport := &http.Transport{MaxIdleConnsPerHost: soakScrapers}
+	client := &http.Client{Transport: transport, Timeout: soakPatience}
+	var running sync.WaitGroup
+	for i := range soakScrapers {
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		running.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-ticker.C:
+					s.scrape(t, client, 0.2+0.8*rng.Float64())
+				}
+			}
+		})
+	}
+	return sync.OnceFunc(func() {
+		running.Wait()
+		ticker.Stop()
+		transport.CloseIdleConnections()
+	})
+}
+
+func (s *scrapers) scrape(t testing.TB, client *http.Client, timeout float64) {
+	s.mu.Lock()
+	newest := s.newest
+	s.mu.Unlock()
+
+	status, _, body := fetchWith(t, client, http.MethodGet, s.exporter.url+"/metrics", "X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprintf("%.3f", timeout))
+	if status != http.StatusOK {
+		t.Errorf("scrape: status %d: %.500s", status, body)
+		return
+	}
+	got := parseSamples(t, body)
+	up, ok := got["factory_up"]
+	if !ok {
+		t.Errorf("scrape without factory_up:\n%s", body)
+	}
+	total, shown := got["factory_users"]
+	step := soakStep{number: newest}
+	if shown {
+		if step, ok = s.org.step(total); !ok {
+			t.Errorf("%g members, which the organization never had", total)
+			return
+		}
+		if step.number < newest {
+			t.Errorf("step %d of the organization, after step %d was shown", step.number, newest)
+		}
+	}
+	// The counts by attribute are those of that step, which sum up to its total; without one
+	// there are none.
+	if counts := memberCounts(got); !maps.Equal(counts, step.counts) {
+		t.Errorf("counts are %v, want %v", counts, step.counts)
+	}
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.f.scrapes++
+	if up == 0 {
+		s.f.down++
+	}
+	if shown {
+		s.f.shown++
+		s.listings[got["factory_listing_timestamp_seconds"]] = true
+	}
+	switch {
+	case s.gap && shown:
+		s.f.recoveries++
+	case !s.gap && !shown:
+		s.f.gaps++
+	}
+	s.gap = !shown
+	s.newest = max(s.newest, step.number)
+}
+
+func (s *scrapers) figures() soakFigures {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.f
+	f.listings = len(s.listings)
+	return f
+}
+
+// forget begins to count anew.
+func (s *scrapers) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.f, s.gap = soakFigures{}, false
+	clear(s.listings)
+}
+
+// connectionCount counts the open connections of an http.Server.
+type connectionCount struct {
+	mu   sync.Mutex
+	open int
+}
+
+func (c *connectionCount) observe(_ net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		c.open++
+	case http.StateClosed, http.StateHijacked: // the fake closes what it hijacks
+		c.open--
+	}
+}
+
+func (c *connectionCount) now() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
+}
+
+// footprint is what an exporter takes up.
+type footprint struct {
+	goroutines, files, memory float64
+	connections               int // to the API
+}
+
+func (f footprint) String() string {
+	return fmt.Sprintf("%g goroutines, %g files, %.1f MiB, %d connections to the API", f.goroutines, f.files, f.memory/(1<<20), f.connections)
+}
+
+// settled waits until scrapes find the API healthy and the exporter takes up no more than
+// it did before, if that is known, and returns what it takes up. Its memory is for the
+// caller to judge: waiting does not give it back.
+func settled(t *testing.T, exporter *exporter, api *fakeapi.Server, connections *connectionCount, before *footprint) (f footprint) {
+	t.Helper()
+	var last samples
+	defer func() {
+		if t.Failed() {
+			t.Logf("last: %s, factory_up %g, factory_users %g", f, last["factory_up"], last["factory_users"])
+		}
+	}()
+	poll(t, "the exporter to settle", func() bool {
+		last = exporter.scrape(t)
+		f = footprint{
+			goroutines:  last["go_goroutines"],
+			files:       last["process_open_fds"],
+			memory:      last["process_resident_memory_bytes"],
+			connections: connections.now(),
+		}
+		if f.goroutines == 0 || f.memory == 0 {
+			t.Fatalf("the exporter does not tell what it takes up: %s", f)
+		}
+		if _, shown := last["factory_users"]; !shown || last["factory_up"] != 1 || api.Stats().InFlight > 0 {
+			return false
+		}
+		return f.connections <= 1 && // it lists one page after another
+			(before == nil || f.goroutines <= before.goroutines+soakGoroutines && f.files <= before.files+soakFiles)
+	})
+	return f
+}
+
+// poll asks again and again whether something is so, and ends the test if it never is.
+func poll(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), soakPatience)
+	defer cancel()
+	for !is() {
+		if !wait(ctx, 20*time.Millisecond) {
+			t.Fatalf("waited %s for %s", soakPatience, what)
+		}
+	}
+}
+
+// wait reports whether d passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
