@@ -286,7 +286,7 @@ func newWorld(t *testing.T, f *fault, args ...string) *world {
 
 	transport := &http.Transport{
 		MaxResponseHeaderBytes: 64 << 10,
-		ReadBufferSize:         64 << 10, // large bodies pass faster
+		ReadBufferSize:         64 << 10,                  // large bodies pass faster
 		DisableKeepAlives:      f != nil && f.dial != nil, // so that there is a connection to fail for each page
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if w.asked.Load() == int64(w.page) && w.dial.Load() > 0 {

@@ -1,0 +1,138 @@
+package e2e_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func TestRestartLosesNothingButTheCounters(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 120)
+	exporter := startExporter(t, org)
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t)})
+	prometheus.becomes(t, "factory_users == 120")
+	org.join(3)
+	prometheus.becomes(t, "factory_users_joined_total == 3")
+
+	exporter.stop(t)
+	prometheus.becomes(t, "up == 0 unless on (instance) (factory_up or factory_users or factory_api_requests_total)")
+	prometheus.becomes(t, `ALERTS{alertname="FactoryExporterDown", alertstate="firing"}`)
+	org.join(4)
+
+	prometheus.scrape(t, exporters{"a": startExporter(t, org)})
+	prometheus.becomes(t, "factory_users == 127 and factory_up == 1")
+	prometheus.holds(t, "factory_users_joined_total == 0 and factory_users_left_total == 0") // nobody saw who joined meanwhile
+	prometheus.holds(t, "resets(factory_api_requests_total[10m]) == 1")
+	prometheus.becomes(t, "absent(ALERTS)")
+}
+
+func TestFailingAPIMakesNumbersOldAndThenAbsent(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 120)
+	exporter := startExporter(t, org, "--factory.seat-limit=100", "--factory.max-retries=0", "--collector.max-stale=5s")
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t)})
+	prometheus.becomes(t, "factory_users == 120")
+	prometheus.becomes(t, `ALERTS{alertname="FactorySeatLimitReached", alertstate="firing"}`)
+
+	org.api.Inject(fakeapi.Fault{Page: fakeapi.LastPage, Serve: fakeapi.Status(http.StatusInternalServerError)})
+	prometheus.becomes(t, "factory_up == 0")
+	prometheus.becomes(t, `absent(factory_users) and absent(factory_listing_timestamp_seconds) and absent(factory_users_active{})`)
+	prometheus.holds(t, "up == 1 and factory_up == 0 and factory_seat_limit == 100 and factory_users_left_total == 0")
+	prometheus.holds(t, `factory_api_errors_total{status="500"} > 0`)
+	// While the API failed already, the numbers were the old ones, and all of them; and never older than allowed.
+	prometheus.holds(t, "count_over_time((factory_users and factory_up == 0)[1m:1s]) > 0")
+	prometheus.holds(t, "min_over_time(factory_users[1m]) == 120")
+	prometheus.holds(t, "max_over_time((timestamp(factory_users) - factory_listing_timestamp_seconds)[1m:1s]) <= 5")
+
+	// Without numbers, alerts on seats are silent; another one tells why.
+	failing := prometheus.becomes(t, `ALERTS{alertname="FactoryListingFailing", alertstate="firing"}`)
+	if len(failing) != 1 {
+		t.Errorf("%d alerts", len(failing))
+	}
+	prometheus.becomes(t, `absent(ALERTS{alertname=~".*Seat.*|.*Members.*|.*Growth.*"})`)
+
+	org.api.ClearFaults()
+	prometheus.becomes(t, "factory_users == 120 and factory_up == 1")
+	prometheus.becomes(t, `absent(ALERTS{alertname="FactoryListingFailing"})`)
+	prometheus.becomes(t, `ALERTS{alertname="FactorySeatLimitReached", alertstate="firing"}`)
+}
+
+func TestRotatedKeyIsUsedWithoutAGap(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 120)
+	// As APIs do, this one accepts the old key and the new one for a while.
+	next := fakeapi.NewServer(org.Organization, "fk-next")
+	both := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer fk-next" {
+			next.ServeHTTP(w, r)
+		} else {
+			org.api.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(both.Close)
+	org.url = both.URL
+
+	keyFile := filepath.Join(t.TempDir(), "key")
+	replaceFile(t, keyFile, apiKey+"\n")
+	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t)})
+	prometheus.becomes(t, "factory_users == 120")
+
+	replaceFile(t, keyFile, "fk-next\n")
+	org.join(1)
+	prometheus.becomes(t, "factory_users == 121")
+	org.api.SetKey("revoked")
+	org.join(1)
+	prometheus.becomes(t, "factory_users == 122")
+	if next.Stats().Requests == 0 {
+		t.Error("the new key was not used")
+	}
+	prometheus.holds(t, "resets(factory_up[10m]) == 0 and sum without (status) (factory_api_errors_total) == 0")
+	prometheus.holds(t, "changes(process_start_time_seconds[10m]) == 0")
+	prometheus.holds(t, "absent(ALERTS)")
+}
+
+func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 120)
+	keyFile := filepath.Join(t.TempDir(), "key")
+	replaceFile(t, keyFile, apiKey)
+	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
+	pager := startPager(t)
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.process})
+	prometheus.becomes(t, "factory_users == 120")
+
+	org.api.SetKey("fk-next")
+	prometheus.becomes(t, `factory_up == 0 and ignoring (status) factory_api_errors_total{status="401"} > 0`)
+	prometheus.holds(t, "factory_users == 120") // not older than --collector.max-stale
+	rejected := pager.pages(t, "FactoryKeyRejected", "firing", 1)[0]
+	if rejected.Labels["status"] != "401" || rejected.Labels["severity"] != "critical" {
+		t.Errorf("labels %v", rejected.Labels)
+	}
+
+	if err := os.Remove(keyFile); err != nil { // the last good key stays in use
+		t.Fatal(err)
+	}
+	prometheus.becomes(t, `increase(factory_api_errors_total{status="401"}[3s]) > 0`)
+	replaceFile(t, keyFile, "fk-next")
+	prometheus.becomes(t, "factory_up == 1")
+	pager.pages(t, "FactoryKeyRejected", "resolved", 1)
+	prometheus.holds(t, "changes(process_start_time_seconds[10m]) == 0")
+}
+
+// replaceFile puts another content in place of a file's, at once.
+func replaceFile(t *testing.T, file, content string) {
+	t.Helper()
+	next := file + ".next"
+	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, file); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,88 @@
+package e2e_test
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSecondPrometheusCostsTheAPINothing(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 250)
+	exporter := startExporter(t, org, "--collector.cache-ttl=1h")
+	options := prometheusOptions{exporters: exporters{"a": exporter}}
+	const scrapedOften = "count_over_time(factory_users[10m]) >= 4"
+
+	startPrometheus(t, options).becomes(t, scrapedOften)
+	if got := org.api.Stats().Requests; got != 3 { // pages
+		t.Errorf("%d requests", got)
+	}
+	second := startPrometheus(t, options)
+	second.becomes(t, scrapedOften)
+	if got := org.api.Stats().Requests; got != 3 {
+		t.Errorf("%d requests with a second Prometheus", got)
+	}
+	second.holds(t, "factory_users == 250 and factory_up == 1 and factory_api_requests_total == 3")
+}
+
+func TestScrapesAtTheSameTimeShareOneListing(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 250)
+	org.api.SetLatency(100 * time.Millisecond)
+	exporter := startExporter(t, org)
+	options := prometheusOptions{exporters: exporters{"a": exporter}}
+	first, second := startPrometheus(t, options), startPrometheus(t, options)
+	first.becomes(t, "count_over_time(factory_users[10m]) >= 4")
+	second.becomes(t, "count_over_time(factory_users[10m]) >= 4")
+	if got := org.api.Stats().MaxConcurrent; got != 1 {
+		t.Errorf("%d requests at a time", got)
+	}
+}
+
+func TestReplicasRaiseOneAlert(t *testing.T) {
+	t.Parallel()
+	const alert = "FactorySeatLimitReached"
+	org := newOrganization(t, 100)
+	replicas := exporters{
+		"a": startExporter(t, org, "--factory.seat-limit=150"),
+		"b": startExporter(t, org, "--factory.seat-limit=150"),
+	}
+	pager := startPager(t)
+	prometheus := startPrometheus(t, prometheusOptions{exporters: replicas, rules: impatientRules(t), alertmanager: pager.process})
+	prometheus.becomes(t, "count(count_over_time((factory_users == 100)[1m:1s]) >= 5) == 2")
+	prometheus.holds(t, `absent(ALERTS{alertname="`+alert+`"})`) // there are seats for the members, though not for twice as many
+
+	org.join(50)
+	pager.pages(t, alert, "firing", 1)
+	replicas["a"].stop(t)
+	prometheus.becomes(t, `up{instance="a"} == 0`)
+	prometheus.becomes(t, `count_over_time(up{instance="a"}[5s]) - sum_over_time(up{instance="a"}[5s]) >= 4`) // long enough for an alert
+	prometheus.holds(t, `ALERTS{alertname="`+alert+`", alertstate="firing"}`)                                 // the other replica is enough
+	prometheus.holds(t, `absent(ALERTS{alertname="FactoryExporterDown"})`)
+	prometheus.holds(t, `max_over_time(max(count by (alertname) (ALERTS{alertstate="firing"}))[1m:1s]) == 1`)
+	if pages := pager.pages(t, alert, "firing", 1); len(pages) != 1 {
+		t.Errorf("told %d times: %v", len(pages), pages)
+	}
+}
+
+func TestHistogramsAreNativeWherePrometheusAsksForThem(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 120)
+	exporter := startExporter(t, org)
+	const (
+		native  = "histogram_count(factory_api_request_duration_seconds) > 0"
+		classic = "factory_api_request_duration_seconds_bucket"
+	)
+	asking := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, nativeHistograms: true})
+	other := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}})
+	asking.becomes(t, native)
+	asking.holds(t, "absent("+classic+")")
+	asking.holds(t, "histogram_quantile(0.9, factory_api_request_duration_seconds) > 0")
+
+	other.becomes(t, classic)
+	other.holds(t, "absent("+native+")")
+	other.holds(t, "histogram_quantile(0.9, factory_api_request_duration_seconds_bucket) > 0")
+
+	for _, p := range []*prometheus{asking, other} { // a snapshot has no native form
+		p.holds(t, `factory_users_last_sign_in_age_seconds_bucket{le="+Inf"} > 0`)
+	}
+}

@@ -1,0 +1,260 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+const (
+	apiKey = "fk-e2e"
+	job    = "factory"
+	// scrapeInterval is also how often rules are evaluated.
+	scrapeInterval = time.Second
+)
+
+// organization is the Factory API of an organization with members.
+type organization struct {
+	*fakeapi.Organization
+	api *fakeapi.Server
+	url string
+}
+
+func newOrganization(t *testing.T, members int) *organization {
+	t.Helper()
+	org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
+	fake := fakeapi.NewServer(org, apiKey)
+	server := httptest.NewServer(fake)
+	t.Cleanup(server.Close)
+	return &organization{org, fake, server.URL}
+}
+
+// join adds members who have not been there before.
+func (o *organization) join(n int) {
+	o.Add(fakeapi.Generate(n, uint64(time.Now().UnixNano()), time.Now())...)
+}
+
+// leave removes the first members.
+func (o *organization) leave(n int) {
+	for _, member := range o.Members()[:n] {
+		o.Remove(member.ID)
+	}
+}
+
+// startExporter starts the exporter for an organization.
+func startExporter(t *testing.T, org *organization, flags ...string) *process {
+	t.Helper()
+	flags = append(flags, "--factory.url="+org.url, "--web.listen-address=127.0.0.1:0")
+	return start(t, []string{"FACTORY_API_KEY=" + apiKey}, tools.exporter, flags...)
+}
+
+// exporters are those to scrape, by the value of the label instance.
+type exporters map[string]*process
+
+// prometheus is a Prometheus server.
+type prometheus struct {
+	promv1.API
+	process *process
+	url     string
+	options prometheusOptions
+	config  string // file
+}
+
+type prometheusOptions struct {
+	exporters        exporters
+	rules            string // file
+	alertmanager     *process
+	nativeHistograms bool
+}
+
+func startPrometheus(t *testing.T, options prometheusOptions) *prometheus {
+	t.Helper()
+	dir := t.TempDir()
+	p := &prometheus{options: options, config: filepath.Join(dir, "prometheus.yml")}
+	p.configure(t)
+	p.process = start(t, nil, tools.prometheus, "--config.file="+p.config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0", "--web.enable-lifecycle")
+	p.url = "http://" + p.process.address(t)
+	client, err := api.NewClient(api.Config{Address: p.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.API = promv1.NewAPI(client)
+	eventually(t, func() error { return ask(http.MethodGet, p.url+"/-/ready") })
+	return p
+}
+
+// scrape changes what is scraped.
+func (p *prometheus) scrape(t *testing.T, exporters exporters) {
+	t.Helper()
+	p.options.exporters = exporters
+	p.configure(t)
+	if err := ask(http.MethodPost, p.url+"/-/reload"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *prometheus) configure(t *testing.T) {
+	t.Helper()
+	config := fmt.Sprintf("global: {scrape_interval: %[1]s, scrape_timeout: %[1]s, evaluation_interval: %[1]s}\n", scrapeInterval)
+	if p.options.rules != "" {
+		config += fmt.Sprintf("rule_files: [%s]\n", p.options.rules)
+	}
+	if p.options.alertmanager != nil {
+		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", p.options.alertmanager.address(t))
+	}
+	config += fmt.Sprintf("scrape_configs:\n  - job_name: %s\n    scrape_native_histograms: %t\n    static_configs:\n", job, p.options.nativeHistograms)
+	for instance, exporter := range p.options.exporters {
+		config += fmt.Sprintf("      - {targets: [%q], labels: {instance: %q}}\n", exporter.address(t), instance)
+	}
+	if err := os.WriteFile(p.config, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// query returns the vector that an expression is now, which must raise no eyebrow of Prometheus.
+func (p *prometheus) query(t *testing.T, expr string) model.Vector {
+	t.Helper()
+	value, warnings, infos, err := p.Query(t.Context(), expr, time.Now())
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	if len(warnings)+len(infos) > 0 {
+		t.Fatalf("%s: %q %q", expr, warnings, infos)
+	}
+	return value.(model.Vector)
+}
+
+// becomes waits until an expression has a result.
+func (p *prometheus) becomes(t *testing.T, expr string) model.Vector {
+	t.Helper()
+	var result model.Vector
+	eventually(t, func() error {
+		if result = p.query(t, expr); len(result) == 0 {
+			return fmt.Errorf("nothing is: %s", expr)
+		}
+		return nil
+	})
+	return result
+}
+
+// holds checks that an expression has a result.
+func (p *prometheus) holds(t *testing.T, expr string) {
+	t.Helper()
+	if len(p.query(t, expr)) == 0 {
+		t.Errorf("nothing is: %s", expr)
+	}
+}
+
+const rulesFile = "../alerts/factory.rules.yml"
+
+var forClause = regexp.MustCompile(`(?m)^( +for: ).*$`)
+
+// impatientRules is a copy of the rules in which every alert fires after two seconds. Nothing else is
+// changed; how long the alerts really wait is seen by promtool test rules, which has a clock of its own.
+func impatientRules(t *testing.T) string {
+	t.Helper()
+	rules, err := os.ReadFile(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "impatient.rules.yml")
+	if err := os.WriteFile(file, forClause.ReplaceAll(rules, []byte("${1}2s")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// pager is an Alertmanager, and what it sends.
+type pager struct {
+	*process
+	mu       sync.Mutex
+	received []page
+}
+
+// page is an alert as a webhook of Alertmanager tells of it.
+type page struct {
+	Status              string // "firing" or "resolved"
+	Labels, Annotations map[string]string
+}
+
+func startPager(t *testing.T) *pager {
+	t.Helper()
+	p := &pager{}
+	webhook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var message struct{ Alerts []page }
+		if err := json.NewDecoder(r.Body).Decode(&message); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.received = append(p.received, message.Alerts...)
+	}))
+	t.Cleanup(webhook.Close)
+
+	dir := t.TempDir()
+	config := filepath.Join(dir, "alertmanager.yml")
+	text := fmt.Sprintf(`
+route: {receiver: webhook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}
+receivers: [{name: webhook, webhook_configs: [{url: %q}]}]
+`, webhook.URL)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.process = start(t, nil, tools.alertmanager, "--config.file="+config, "--storage.path="+filepath.Join(dir, "data"),
+		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
+	return p
+}
+
+// pages waits until it was told of an alert in this status at least n times, and returns all of that.
+func (p *pager) pages(t *testing.T, alert, status string, n int) []page {
+	t.Helper()
+	var found []page
+	eventually(t, func() error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		found = nil
+		for _, page := range p.received {
+			if page.Labels["alertname"] == alert && page.Status == status {
+				found = append(found, page)
+			}
+		}
+		if len(found) < n {
+			return fmt.Errorf("Alertmanager told %d times, not %d, that %s is %s; in all, it told of %v", len(found), n, alert, status, p.received)
+		}
+		return nil
+	})
+	return found
+}
+
+// ask sends a request that has to succeed.
+func ask(method, url string) error {
+	request, err := http.NewRequest(method, url, strings.NewReader(""))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // read side only
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", method, url, response.Status)
+	}
+	return nil
+}
