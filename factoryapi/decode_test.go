@@ -116,6 +116,17 @@ func TestWhatIsNoPageIsInvalid(t *testing.T) {
 	}
 }
 
+func TestAPageThatIsNotJSONIsDescribed(t *testing.T) {
+	const begin = "<!doctype html>"
+	body := begin + strings.Repeat("\n<p>Sign in</p>", 1000)
+	err := failure(t, key, answer{status: http.StatusOK, body: body})
+	for _, want := range []string{"not JSON", fmt.Sprint(len(body), " bytes"), begin} {
+		if !strings.Contains(err.Message, want) {
+			t.Errorf("message %q, want %q in it", err.Message, want)
+		}
+	}
+}
+
 func TestAnInvalidPageEndsAListingThatBeganWell(t *testing.T) {
 	for name, spoil := range map[string]fakeapi.Behaviour{
 		"half a page":  fakeapi.CutJSON(),
@@ -215,7 +226,7 @@ func TestFieldsOfAUser(t *testing.T) {
 				t.Errorf("user %.300q, want %.300q", fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", tt.want))
 			}
 			if !utf8.ValidString(got.ID + got.Email + got.Team) {
-				t.Errorf("user %+v is not UTF-8", got)
+				t.Errorf("user %q is not UTF-8", fmt.Sprint(got))
 			}
 		})
 	}
