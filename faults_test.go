@@ -221,25 +221,23 @@ func TestFaults(t *testing.T) {
 // strike goes through one cell of the matrix; no times are all times.
 func strike(w *world, page, times int) {
 	w.inject(page, times)
-	if times == 0 {
+	if times > 0 {
+		for w.strikes > 0 {
+			w.check()
+		}
+	} else {
 		w.check()
+		w.repair()
+		w.check()
+
+		// Now there is a listing, which stands in for those that fail, for a while.
+		w.inject(page, times)
+		w.check()
+		time.Sleep(maxStale)
 		w.check()
 		w.repair()
 	}
-	for w.strikes > 0 {
-		w.check()
-	}
 	w.check()
-
-	// What is known stands in for what fails, for a while.
-	w.inject(page, 0)
-	w.check()
-	w.check()
-	time.Sleep(maxStale)
-	w.check()
-	w.repair()
-	w.check()
-
 	w.checkLog()
 }
 
@@ -636,12 +634,13 @@ func TestEndlessBodiesAreNotKept(t *testing.T) {
 		fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics")
 		runtime.ReadMemStats(&after)
 		synctest.Wait()
-		// 16 MiB are read, into a buffer that doubles, and that much may be on its way.
+		// 16 MiB are read, into a buffer that doubles: 64 MiB in all, and twice that where the race
+		// detector keeps the compiler from growing a slice in one step.
 		if sent < 16<<20 || sent > 17<<20 {
 			t.Errorf("%d bytes were taken, want 16 MiB", sent)
 		}
-		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 128<<20 {
-			t.Errorf("%d MiB were allocated in all, want 128 MiB at most", allocated>>20)
+		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 160<<20 {
+			t.Errorf("%d MiB were allocated in all, want 160 MiB at most", allocated>>20)
 		}
 	})
 }
