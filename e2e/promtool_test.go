@@ -10,25 +10,33 @@ import (
 
 func TestPromtoolHasNothingToSayAboutTheMetrics(t *testing.T) {
 	t.Parallel()
-	org := newOrganization(t, 120)
-	exporter := startExporter(t, org, "--factory.seat-limit=200", "--collector.per-user",
-		"--collector.group-by=email_domain", "--collector.group-by=metadata.team")
-	response, err := http.Get("http://" + exporter.address(t) + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close() //nolint:errcheck // read side only
-	scrape, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Contains(scrape, []byte("\nfactory_users 120\n")) {
-		t.Errorf("not a scrape:\n%s", scrape)
-	}
-	check := exec.Command(tools.promtool, "check", "metrics")
-	check.Stdin = bytes.NewReader(scrape)
-	if output, err := check.CombinedOutput(); err != nil || len(output) > 0 {
-		t.Errorf("%v\n%s", err, output)
+	everything := []string{"--factory.seat-limit=2000", "--collector.per-user",
+		"--collector.group-by=email_domain", "--collector.group-by=metadata.team"}
+	demo := []string{"--demo", "--web.listen-address=127.0.0.1:0"}
+	for name, exporter := range map[string]*process{
+		"an organization":          startExporter(t, newOrganization(t, 120), everything...),
+		"the demo":                 start(t, nil, tools.exporter, demo...),
+		"the demo, all options on": start(t, nil, tools.exporter, append(demo, everything...)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, err := http.Get("http://" + exporter.address(t) + "/metrics")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close() //nolint:errcheck // read side only
+			scrape, err := io.ReadAll(response.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Contains(scrape, []byte("\nfactory_users ")) {
+				t.Errorf("there are no members:\n%s", scrape)
+			}
+			check := exec.Command(tools.promtool, "check", "metrics")
+			check.Stdin = bytes.NewReader(scrape)
+			if output, err := check.CombinedOutput(); err != nil || len(output) > 0 {
+				t.Errorf("%v\n%s", err, output)
+			}
+		})
 	}
 }
 
