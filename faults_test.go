@@ -13,6 +13,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"runtime"
@@ -643,6 +644,42 @@ func TestEndlessBodiesAreNotKept(t *testing.T) {
 			t.Errorf("%d MiB were allocated in all, want 160 MiB at most", allocated>>20)
 		}
 	})
+}
+
+// The rows of the matrix that fail before HTTP begins get their errors from a dialler. These get
+// them from the network.
+func TestConnectionsThatFail(t *testing.T) {
+	t.Parallel()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	stranger := httptest.NewUnstartedServer(http.NotFoundHandler())
+	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	stranger.StartTLS()
+	t.Cleanup(stranger.Close)
+	for name, url := range map[string]string{
+		"nobody listens":                    "http://" + closed.Addr().String(),
+		"a certificate that nobody signed":  stranger.URL,
+		"plain HTTP where TLS is expected":  strings.Replace(serveAPI(t, http.NotFoundHandler()), "http:", "https:", 1),
+		"a name that nobody has (RFC 6761)": "https://factory.invalid",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t, withKey(t, "--factory.url="+url, "--factory.max-retries=1", "--log.level=debug")...)
+			s := p.scrape(t)
+			if s["factory_up"] != 0 || s["factory_api_requests_total"] != 2 || s[`factory_api_errors_total{status="connection"}`] != 2 {
+				t.Errorf("factory_up is %g, with %g of %g requests failed to connect; want 0 and 2 of 2",
+					s["factory_up"], s[`factory_api_errors_total{status="connection"}`], s["factory_api_requests_total"])
+			}
+			if users := s.userSeries(); len(users) > 0 {
+				t.Errorf("there are numbers: %v", users)
+			}
+			p.stop()
+			checkNoKey(t, "the log", p.stderr.String())
+		})
+	}
 }
 
 // Below: what the tests share, and the answers that fakeapi does not have.
