@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -76,6 +77,7 @@ func faults() []fault {
 		{name: "401", serve: refuse(401), status: "401"},
 		{name: "402", serve: refuse(402), status: "402"},
 		{name: "403", serve: refuse(403), status: "403"},
+		{name: "403 that ends within the key", serve: respondCut(403), status: "403"},
 		{name: "404", serve: refuse(404), status: "404"},
 		{name: "404 with HTML", serve: respond(404, "text/html", htmlPage), status: "404"},
 		{name: "429, Retry-After in seconds", serve: refuse(429, "Retry-After", "7"), status: "429", retried: true, waits: seven},
@@ -249,6 +251,7 @@ const maxStale = 5 * time.Minute // the default
 type world struct {
 	t        *testing.T
 	api      *fakeapi.Server
+	network  *fakeapi.Pipe // of the exporter
 	exporter *http.Client
 	logs     *output
 
@@ -313,7 +316,10 @@ func newWorld(t *testing.T, f *fault, args ...string) *world {
 		return transport.RoundTrip(r)
 	})
 	t.Cleanup(transport.CloseIdleConnections)
-	w.exporter = serveExporter(t, cfg, w.logs)
+	w.network = servePipe(t, newExporter(t, cfg, w.logs))
+	client := &http.Transport{DialContext: w.network.DialContext, DisableCompression: true}
+	t.Cleanup(client.CloseIdleConnections)
+	w.exporter = &http.Client{Transport: client}
 	return w
 }
 
@@ -620,54 +626,171 @@ func TestNothingRunsWithoutScrapes(t *testing.T) {
 	})
 }
 
-// TestEndlessBodiesAreNotKept is not parallel: it measures what the whole process allocates.
-func TestEndlessBodiesAreNotKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil)
-		var sent int
-		w.api.Inject(fakeapi.Fault{Serve: func(rw http.ResponseWriter, r *http.Request, page []byte) {
-			counted := &countingWriter{ResponseWriter: rw}
-			fakeapi.Endless()(counted, r, page)
-			sent = counted.written
-		}})
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics")
-		runtime.ReadMemStats(&after)
-		synctest.Wait()
-		// 16 MiB are read, into a buffer that doubles: 64 MiB in all, and twice that where the race
-		// detector keeps the compiler from growing a slice in one step.
-		if sent < 16<<20 || sent > 17<<20 {
-			t.Errorf("%d bytes were taken, want 16 MiB", sent)
-		}
-		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 160<<20 {
-			t.Errorf("%d MiB were allocated in all, want 160 MiB at most", allocated>>20)
-		}
-	})
+// TestLargeBodiesAreNotRead is not parallel: it measures what the whole process allocates.
+func TestLargeBodiesAreNotRead(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		serve fakeapi.Behaviour
+		most  int // bytes sent
+	}{
+		{"endless", fakeapi.Endless(), 17 << 20},
+		{"64 MiB", large(64 << 20), 17 << 20},
+		{"64 MiB, compressed", compressed(bytes.Repeat([]byte(" "), 64<<20)), 1 << 20},
+		{"endless error", endless(500), 1 << 20},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil, "--factory.max-retries=0")
+				sent := &countingWriter{}
+				w.api.Inject(fakeapi.Fault{Serve: func(rw http.ResponseWriter, r *http.Request, page []byte) {
+					sent.ResponseWriter = rw
+					test.serve(sent, r, page)
+				}})
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				_, _, body := fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics")
+				synctest.Wait()
+				runtime.ReadMemStats(&after)
+				if s := parseSamples(t, body); s["factory_up"] != 0 || s["factory_api_requests_total"] != 1 {
+					t.Errorf("factory_up is %g after %g requests, want 0 after 1", s["factory_up"], s["factory_api_requests_total"])
+				}
+				if sent.written > test.most {
+					t.Errorf("%d bytes were taken, want %d at most", sent.written, test.most)
+				}
+				// 16 MiB are read, into a buffer that doubles: 64 MiB in all, and twice that where the
+				// race detector keeps the compiler from growing a slice in one step.
+				if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 160 {
+					t.Errorf("%d MiB were allocated in all, want 160 MiB at most", allocated)
+				}
+			})
+		})
+	}
+}
+
+// TestFaultsOnTheNetwork runs the program as a process of its own against what a network in memory
+// cannot show. A listing has one page here, and no retries.
+func TestFaultsOnTheNetwork(t *testing.T) {
+	t.Parallel()
+	const patience = 2 * time.Second
+	elsewhere := fakeapi.NewServer(fakeapi.NewOrganization(), testKey)
+	elsewhereURL := serveAPI(t, elsewhere)
+	rows := []struct {
+		name   string
+		serve  fakeapi.Behaviour
+		status string
+		takes  time.Duration
+	}{
+		{"401", refuse(401), "401", 0},
+		{"503", refuse(503), "503", 0},
+		{"a redirect to another host", redirect(307, elsewhereURL+fakeapi.UsersPath+"?"), "307", 0},
+		{"a reset", fakeapi.Reset(), "connection", 0},
+		{"a transfer cut half way", fakeapi.CutTransfer(), "connection", 0},
+		{"JSON cut half way", fakeapi.CutJSON(), "invalid_response", 0},
+		// No endless body: reading 16 MiB of it in time would be a matter of the machine.
+		{"a hang before the headers", fakeapi.Hang(), "timeout", patience},
+		{"a hang inside the body", fakeapi.HangInBody(), "timeout", patience},
+		{"a byte every 20 ms", fakeapi.Trickle(20 * time.Millisecond), "timeout", patience},
+	}
+	authority := newAuthority(t)
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			members := members(40, time.Now())
+			api := fakeapi.NewServer(fakeapi.NewOrganization(members...), testKey)
+			var met atomic.Value
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				met.Store(r.Proto)
+				api.ServeHTTP(w, r)
+			}))
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+			if protocol == "HTTP/2.0" {
+				server.EnableHTTP2 = true
+				server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}}
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			t.Cleanup(server.Close)
+			p := startProcess(t, os.Args[0], []string{asProgram + "=1", "SSL_CERT_FILE=" + authority.file},
+				withKey(t, "--factory.url="+server.URL, "--factory.max-retries=0", "--factory.request-timeout="+patience.String(),
+					"--collector.max-stale=0s", "--log.level=debug")...)
+			last := p.scrape(t)
+			for _, row := range rows {
+				api.Inject(fakeapi.Fault{Serve: row.serve})
+				begin := time.Now()
+				s := p.scrape(t)
+				took := time.Since(begin)
+				checkFailure(t, row.name, s, last, row.status)
+				if most := row.takes + 10*time.Second; took < row.takes || took > most {
+					t.Errorf("%s: it took %s, want %s to %s", row.name, took, row.takes, most)
+				}
+				api.ClearFaults()
+				last = p.scrape(t)
+				checkRecovery(t, row.name, last, members)
+			}
+			if met.Load() != protocol {
+				t.Errorf("the API was asked with %s", met.Load())
+			}
+			if requests := elsewhere.Stats().Requests; requests != 0 {
+				t.Errorf("the other host got %d requests", requests)
+			}
+			p.stop()
+			checkNoKey(t, "the log", p.stderr.String())
+		})
+	}
 }
 
 // The rows of the matrix that fail before HTTP begins get their errors from a dialler. These get
-// them from the network.
+// them from the network, and recover when the cause is mended.
 func TestConnectionsThatFail(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	authority := newAuthority(t)
+	members := members(40, time.Now())
+	api := fakeapi.NewServer(fakeapi.NewOrganization(members...), testKey)
+
+	// withCertificate serves the API with a bad certificate until that is mended.
+	withCertificate := func(bad tls.Certificate) func(*testing.T) (string, func()) {
+		return func(t *testing.T) (string, func()) {
+			var mended atomic.Bool
+			server := httptest.NewUnstartedServer(api)
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}}
+			server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				if mended.Load() {
+					return nil, nil
+				}
+				return &tls.Config{Certificates: []tls.Certificate{bad}}, nil
+			}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			return server.URL, func() { mended.Store(true) }
+		}
 	}
-	closed.Close()
-	stranger := httptest.NewUnstartedServer(http.NotFoundHandler())
-	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-	stranger.StartTLS()
-	t.Cleanup(stranger.Close)
-	for name, url := range map[string]string{
-		"nobody listens":                    "http://" + closed.Addr().String(),
-		"a certificate that nobody signed":  stranger.URL,
-		"plain HTTP where TLS is expected":  strings.Replace(serveAPI(t, http.NotFoundHandler()), "http:", "https:", 1),
-		"a name that nobody has (RFC 6761)": "https://factory.invalid",
+	for _, test := range []struct {
+		name  string
+		serve func(*testing.T) (url string, mend func()) // mend is nil where that is in nobody's hands
+		want  string                                     // in the log
+	}{
+		{"nobody listens", func(t *testing.T) (string, func()) {
+			address, listen := reservePort(t)
+			return "http://" + address, func() { serveOn(t, listen(), &http.Server{Handler: api}) }
+		}, "connection refused"},
+		// A label of a name has 63 letters at most: no resolver needs to be asked, and none is.
+		{"a name that nobody can have", func(*testing.T) (string, func()) {
+			return "https://" + strings.Repeat("a", 64) + ".invalid", nil
+		}, "no such host"},
+		{"a certificate of an unknown authority", withCertificate(newAuthority(t).issue(t, "127.0.0.1")), "x509"},
+		{"a certificate of another host", withCertificate(authority.issue(t, "elsewhere.example")), "x509"},
+		{"a certificate that has expired", withCertificate(authority.issueUntil(t, time.Now().Add(-time.Hour), "127.0.0.1")), "x509"},
+		{"plain HTTP where TLS is expected", func(t *testing.T) (string, func()) {
+			return "https" + strings.TrimPrefix(serveAPI(t, api), "http"), nil
+		}, "TLS handshake"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, withKey(t, "--factory.url="+url, "--factory.max-retries=1", "--log.level=debug")...)
+			url, mend := test.serve(t)
+			p := startProcess(t, os.Args[0], []string{asProgram + "=1", "SSL_CERT_FILE=" + authority.file},
+				withKey(t, "--factory.url="+url, "--factory.max-retries=1", "--log.level=debug")...)
 			s := p.scrape(t)
 			if s["factory_up"] != 0 || s["factory_api_requests_total"] != 2 || s[`factory_api_errors_total{status="connection"}`] != 2 {
 				t.Errorf("factory_up is %g, with %g of %g requests failed to connect; want 0 and 2 of 2",
@@ -676,7 +799,14 @@ func TestConnectionsThatFail(t *testing.T) {
 			if users := s.userSeries(); len(users) > 0 {
 				t.Errorf("there are numbers: %v", users)
 			}
+			if mend != nil {
+				mend()
+				checkRecovery(t, "mended", p.scrape(t), members)
+			}
 			p.stop()
+			if log := p.stderr.String(); !strings.Contains(log, test.want) {
+				t.Errorf("the log lacks %q:\n%s", test.want, log)
+			}
 			checkNoKey(t, "the log", p.stderr.String())
 		})
 	}
@@ -684,28 +814,109 @@ func TestConnectionsThatFail(t *testing.T) {
 
 // Below: what the tests share, and the answers that fakeapi does not have.
 
+// checkFailure checks a scrape whose listing failed with one request, after another scrape.
+func checkFailure(t *testing.T, name string, s, before samples, status string) {
+	t.Helper()
+	if up, ok := s["factory_up"]; !ok || up != 0 {
+		t.Errorf("%s: factory_up is %g (there: %v), want 0", name, up, ok)
+	}
+	if _, ok := s["factory_users"]; ok {
+		t.Errorf("%s: factory_users is there", name)
+	}
+	for series, value := range s {
+		want := 0.0
+		switch series {
+		case "factory_api_requests_total", `factory_api_errors_total{status="` + status + `"}`:
+			want = 1
+		default:
+			if !strings.HasPrefix(series, "factory_api_errors_total") {
+				continue
+			}
+		}
+		if moved := value - before[series]; moved != want {
+			t.Errorf("%s: %s moved by %g, want %g", name, series, moved, want)
+		}
+	}
+}
+
+// checkRecovery checks a scrape whose listing had one page, of these members.
+func checkRecovery(t *testing.T, name string, s samples, members []fakeapi.Member) {
+	t.Helper()
+	if up := s["factory_up"]; up != 1 {
+		t.Errorf("%s: factory_up is %g afterwards", name, up)
+	}
+	var people []person
+	for _, m := range members {
+		people = append(people, personOf(m))
+	}
+	want := countByHand(people, []string{"1d", "7d", "30d", "90d"}, nil, s.listingStart())
+	maps.DeleteFunc(want, func(series string, _ float64) bool { return strings.HasPrefix(series, "factory_user_") })
+	want["factory_listing_pages"] = 1
+	checkUserSeries(t, s, want)
+}
+
+// reservePort returns an address that refuses connections until listen is called. The port is bound
+// all the while, so that nobody else gets it.
+func reservePort(t *testing.T) (address string, listen func() net.Listener) {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(socket), "socket")
+	t.Cleanup(func() { file.Close() })
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
+	return address, func() net.Listener {
+		if err := syscall.Listen(socket, 10); err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.FileListener(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
+	}
+}
+
 // servePipe serves on a network in memory until the test ends.
 func servePipe(t *testing.T, server *http.Server) *fakeapi.Pipe {
 	pipe := fakeapi.NewPipe()
+	serveOn(t, pipe, server)
+	return pipe
+}
+
+// serveOn serves what a listener accepts until the test ends, with TLS if the server is configured
+// for it.
+func serveOn(t *testing.T, listener net.Listener, server *http.Server) {
 	served := make(chan error)
-	go func() { served <- server.Serve(pipe) }()
+	go func() {
+		if server.TLSConfig != nil {
+			served <- server.ServeTLS(listener, "", "")
+		} else {
+			served <- server.Serve(listener)
+		}
+	}()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
 	})
-	return pipe
 }
 
-// serveExporter serves the exporter's pages on a network in memory until the test ends, and returns
-// a client of it. Its key is testKey, unless cfg has another one.
-func serveExporter(t *testing.T, cfg *config, logs io.Writer) *http.Client {
-	if cfg.client.Credentials == nil {
-		key, err := factoryapi.NewStaticKey(testKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg.client.Credentials = key
+// newExporter returns the exporter's server. Its key is testKey.
+func newExporter(t *testing.T, cfg *config, logs io.Writer) *http.Server {
+	t.Helper()
+	key, err := factoryapi.NewStaticKey(testKey)
+	if err != nil {
+		t.Fatal(err)
 	}
+	cfg.client.Credentials = key
 	logger := newLogger(logs, cfg)
 	requests := collector.NewRequestMetrics()
 	cfg.client.Observe = requests.Observe
@@ -720,10 +931,7 @@ func serveExporter(t *testing.T, cfg *config, logs io.Writer) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pipe := servePipe(t, newServer(handler, logger))
-	transport := &http.Transport{DialContext: pipe.DialContext, DisableCompression: true}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
+	return newServer(handler, logger)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -852,6 +1060,18 @@ func respond(status int, contentType, body string) fakeapi.Behaviour {
 	}
 }
 
+// respondCut answers with an echo of the key that breaks off half way.
+func respondCut(status int) fakeapi.Behaviour {
+	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		echo := "no access for " + keyOf(r)
+		w.Header().Set("Content-Length", strconv.Itoa(len(echo)))
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, echo[:len(echo)-len(keyOf(r))/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler) // net/http ends the connection
+	}
+}
+
 func keyOf(r *http.Request) string {
 	return strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 }
@@ -924,11 +1144,11 @@ func endless(status int) fakeapi.Behaviour {
 
 // large is fakeapi.Large, made once: it is sent often.
 func large(size int) fakeapi.Behaviour {
-	padding := sync.OnceValue(func() string { return `{"padding":"` + strings.Repeat("x", size) + `",` })
+	padding := []byte(`{"padding":"` + strings.Repeat("x", size) + `",`)
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(padding())+len(page)-len("{")))
-		if _, err := io.WriteString(w, padding()); err == nil {
+		w.Header().Set("Content-Length", strconv.Itoa(len(padding)+len(page)-len("{")))
+		if _, err := w.Write(padding); err == nil {
 			_, _ = w.Write(page[len("{"):])
 		}
 	}

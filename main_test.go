@@ -75,9 +75,7 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 	}
 	mkdir(t, filepath.Join(dir, "directory"))
 	// A loop cannot be read by anybody, root included.
-	if err := os.Symlink("loop", filepath.Join(dir, "loop")); err != nil {
-		t.Fatal(err)
-	}
+	symlink(t, "loop", filepath.Join(dir, "loop"))
 
 	for _, test := range []struct {
 		name string
@@ -539,9 +537,7 @@ func checkNumbers(t *testing.T, members []fakeapi.Member, pages int, windows []s
 	s := p.scrape(t)
 	after := time.Now()
 
-	// The members were counted at the listing's start.
-	end, duration := s["factory_listing_timestamp_seconds"], s["factory_listing_duration_seconds"]
-	now := time.UnixMicro(int64(math.Round((end - duration) * 1e6)))
+	now := s.listingStart()
 	if now.Before(before.Add(-time.Millisecond)) || now.After(after.Add(time.Millisecond)) {
 		t.Errorf("the listing began at %s, the scrape at %s, which ended at %s", now, before, after)
 	}
@@ -841,6 +837,12 @@ func parseSamples(t testing.TB, body string) samples {
 	return s
 }
 
+// listingStart is the instant at which members were counted.
+func (s samples) listingStart() time.Time {
+	start := s["factory_listing_timestamp_seconds"] - s["factory_listing_duration_seconds"]
+	return time.UnixMicro(int64(math.Round(start * 1e6)))
+}
+
 // userSeries are the series that stem from a listing.
 func (s samples) userSeries() samples {
 	users := maps.Clone(s)
@@ -1100,6 +1102,13 @@ func env(name, value string) map[string]string { return map[string]string{name: 
 func writeFile(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func symlink(t testing.TB, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -77,15 +77,118 @@ func TestFiveHundredScrapesAtOnceAreOneListing(t *testing.T) {
 	}
 }
 
-func TestUnusableScrapeTimeoutsWaitForTheListing(t *testing.T) {
+func TestScrapeWaitsAsLongAsItsHeaderSays(t *testing.T) {
 	t.Parallel()
-	api := fakeapi.NewServer(fakeapi.NewOrganization(members(3, time.Now())...), testKey)
-	api.SetLatency(50 * time.Millisecond)
-	p := start(t, withKey(t, "--factory.url="+serveAPI(t, api))...)
-	for _, header := range []string{"rubbish", "-1", "0", "NaN", "Inf", "1e300", "1,5"} {
-		if s := p.scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", header); s["factory_listing_in_progress"] != 0 || s["factory_users"] != 3 {
-			t.Errorf("%q: the answer did not wait for the listing", header)
+	const listing = 140 * time.Second // longer than any timeout of the server
+	for _, test := range []struct {
+		name, header string
+		want         time.Duration
+	}{
+		{"whole seconds", "10", 9500 * time.Millisecond},
+		{"a fraction", "10.250000", 9750 * time.Millisecond},
+		{"longer than the server's timeouts", "110", 109500 * time.Millisecond},
+		{"less than the offset", "0.4", 0},
+		{"longer than the listing", "300", listing},
+		{"none", "", listing},
+		{"zero", "0", listing},
+		{"negative", "-10", listing},
+		{"rubbish", "soon", listing},
+		{"not a number", "NaN", listing},
+		{"without end", "Inf", listing},
+		{"huge", "1e300", listing},
+		{"with a comma", "1,5", listing},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, nil)
+				w.api.SetLatency(listing / matrixPages)
+				begin := time.Now()
+				_, _, body := fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics", "X-Prometheus-Scrape-Timeout-Seconds", test.header)
+				took := time.Since(begin)
+				if took != test.want {
+					t.Errorf("the answer came after %s, want %s", took, test.want)
+				}
+				ended := boolean01(test.want == listing)
+				s := parseSamples(t, body)
+				if _, ok := s["factory_users"]; s["factory_up"] != ended || s["factory_listing_in_progress"] != 1-ended || ok != (ended == 1) {
+					t.Errorf("factory_up is %g, in progress %g, users there: %v", s["factory_up"], s["factory_listing_in_progress"], ok)
+				}
+
+				// The listing goes on, and serves the next scrape.
+				time.Sleep(listing - time.Second - took)
+				_, _, body = fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "10")
+				if s := parseSamples(t, body); s["factory_up"] != 1 || s["factory_users"] != matrixMembers {
+					t.Errorf("the next scrape has factory_up %g and %g users, want 1 and %d", s["factory_up"], s["factory_users"], matrixMembers)
+				}
+			})
+		})
+	}
+}
+
+func TestScrapeOverHTTP2WaitsLongerThanTheServersTimeouts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const latency = 5 * time.Minute
+		api := fakeapi.NewServer(fakeapi.NewOrganization(members(3, time.Now())...), testKey)
+		api.SetLatency(latency)
+		authority := newAuthority(t)
+		server := exporterOf(t, api, "--factory.request-timeout=1h")
+		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "exporter.example")}}
+		transport := &http.Transport{
+			DialContext:       servePipe(t, server).DialContext,
+			TLSClientConfig:   &tls.Config{RootCAs: authority.pool()},
+			ForceAttemptHTTP2: true,
 		}
+		t.Cleanup(transport.CloseIdleConnections)
+		begin := time.Now()
+		response, err := (&http.Client{Transport: transport}).Get("https://exporter.example/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if took := time.Since(begin); err != nil || took != latency || response.ProtoMajor != 2 {
+			t.Errorf("the answer over %s came after %s with error %v, want HTTP/2 after %s", response.Proto, took, err, latency)
+		}
+		if users := parseSamples(t, string(body))["factory_users"]; users != 3 {
+			t.Errorf("factory_users is %g, want 3", users)
+		}
+	})
+}
+
+func TestFiveHundredScrapesAtOnceMeetTheLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 40 // the default
+	api := fakeapi.NewServer(fakeapi.NewOrganization(members(3, time.Now())...), testKey)
+	release := make(chan struct{})
+	api.Inject(fakeapi.Fault{Times: 1, Serve: func(w http.ResponseWriter, _ *http.Request, page []byte) {
+		<-release
+		_, _ = w.Write(page)
+	}})
+	p := start(t, withKey(t, "--factory.url="+serveAPI(t, api))...)
+	statuses := make(chan int)
+	for range 500 {
+		go func() {
+			status, _, _ := fetch(t, http.MethodGet, p.url+"/metrics")
+			statuses <- status
+		}()
+	}
+	// As long as the API hangs, only refusals come back.
+	for range 500 - limit {
+		if status := <-statuses; status != http.StatusServiceUnavailable {
+			t.Errorf("status %d before the listing ended, want 503", status)
+		}
+	}
+	close(release)
+	for range limit {
+		if status := <-statuses; status != http.StatusOK {
+			t.Errorf("status %d within the limit, want 200", status)
+		}
+	}
+	s := p.scrape(t)
+	if got := s[`promhttp_metric_handler_requests_total{code="503"}`]; got != 500-limit {
+		t.Errorf("promhttp_metric_handler_requests_total counts %g refusals, want %d", got, 500-limit)
 	}
 }
 
@@ -111,12 +214,45 @@ func FuzzScrapeTimeout(f *testing.F) {
 	})
 }
 
-func TestOversizedHeadersAreRefused(t *testing.T) {
+func TestOversizedRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--demo")
-	status, _, _ := fetch(t, http.MethodGet, p.url+"/metrics", "X-Padding", strings.Repeat("x", 64<<10))
-	if status != http.StatusRequestHeaderFieldsTooLarge {
-		t.Errorf("status %d, want 431", status)
+	headers := func(n int) string { return strings.Repeat("X-Padding: "+strings.Repeat("x", 1000)+"\r\n", n) }
+	for _, test := range []struct {
+		name         string
+		path, header string
+		want         int
+	}{
+		{"a header of 30 kB", "/metrics", "X-Padding: " + strings.Repeat("x", 30_000) + "\r\n", 200},
+		{"a header of 40 kB", "/metrics", "X-Padding: " + strings.Repeat("x", 40_000) + "\r\n", 431},
+		{"a header of 10 MB", "/metrics", "X-Padding: " + strings.Repeat("x", 10_000_000) + "\r\n", 431},
+		{"30 headers of 1 kB", "/metrics", headers(30), 200},
+		{"100 headers of 1 kB", "/metrics", headers(100), 431},
+		{"a path of 40 kB", "/" + strings.Repeat("x", 40_000), "", 431},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				// The answer may come before all of it was wanted.
+				_, _ = io.WriteString(conn, "GET "+test.path+" HTTP/1.1\r\nHost: exporter\r\n"+test.header+"\r\n")
+			}()
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if response.StatusCode != test.want {
+				t.Errorf("status %d, want %d", response.StatusCode, test.want)
+			}
+			conn.Close()
+			<-sent
+		})
 	}
 }
 
@@ -142,14 +278,8 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewServer(fakeapi.NewOrganization(members(100, time.Now())...), testKey)
-				cfg := parse(t, "--factory.url=http://localhost", "--collector.per-user", "--web.disable-exporter-metrics")
-				apiPipe := servePipe(t, &http.Server{Handler: api})
-				toAPI := &http.Transport{DialContext: apiPipe.DialContext}
-				t.Cleanup(toAPI.CloseIdleConnections)
-				cfg.client.Transport = toAPI
-				exporter := serveExporter(t, cfg, io.Discard)
-
-				conn, err := exporter.Transport.(*http.Transport).DialContext(t.Context(), "tcp", "exporter:80")
+				network := servePipe(t, exporterOf(t, api, "--collector.per-user", "--web.disable-exporter-metrics"))
+				conn, err := network.DialContext(t.Context(), "tcp", "exporter:80")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -173,11 +303,45 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	}
 }
 
+func TestSlowReaderHoldsItsPlaceForAMinute(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil, "--web.max-requests=1")
+		conn, err := w.network.DialContext(t.Context(), "tcp", "exporter:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		status := func() int {
+			status, _, _ := fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics")
+			return status
+		}
+		begin := time.Now()
+		for err == nil { // a byte a second
+			time.Sleep(time.Second)
+			if time.Since(begin) == 59*time.Second && status() != http.StatusServiceUnavailable {
+				t.Error("another scrape got its place")
+			}
+			_, err = conn.Read(make([]byte, 1))
+		}
+		if took := time.Since(begin); took < time.Minute || took > time.Minute+2*time.Second {
+			t.Errorf("it was cut off after %s, want a minute", took)
+		}
+		synctest.Wait() // the place is free a moment after the connection has ended
+		if got := status(); got != http.StatusOK {
+			t.Errorf("afterwards a scrape has status %d", got)
+		}
+	})
+}
+
 func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
 	t.Parallel()
 	authority := newAuthority(t)
 	dir := t.TempDir()
-	serverCert := authority.issue(t, x509.ExtKeyUsageServerAuth)
+	serverCert := authority.issue(t, "127.0.0.1")
 	for name, block := range map[string]*pem.Block{
 		"ca.pem":   {Type: "CERTIFICATE", Bytes: authority.certificate.Raw},
 		"cert.pem": {Type: "CERTIFICATE", Bytes: serverCert.Certificate[0]},
@@ -191,18 +355,17 @@ func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
 		// The password is "open sesame", hashed with bcrypt.
 		usersPart = "basic_auth_users:\n  prometheus: $2a$04$iQum9a1KM3Rvi6LBQoMup.1EJcNvTzaGf1XnFQF6ITraS/12JGka6\n"
 	)
-	trust := x509.NewCertPool()
-	trust.AddCert(authority.certificate)
 	client := func(certificates ...tls.Certificate) *http.Client {
 		transport := &http.Transport{
-			TLSClientConfig:   &tls.Config{RootCAs: trust, Certificates: certificates},
+			TLSClientConfig:   &tls.Config{RootCAs: authority.pool(), Certificates: certificates},
 			ForceAttemptHTTP2: true,
 		}
 		t.Cleanup(transport.CloseIdleConnections)
 		return &http.Client{Transport: transport}
 	}
-	known := client(authority.issue(t, x509.ExtKeyUsageClientAuth))
-	stranger := client(newAuthority(t).issue(t, x509.ExtKeyUsageClientAuth))
+	known := client(authority.issue(t, "prometheus"))
+	expired := client(authority.issueUntil(t, time.Now().Add(-time.Hour), "prometheus"))
+	stranger := client(newAuthority(t).issue(t, "prometheus"))
 
 	for _, test := range []struct {
 		name, config   string
@@ -214,6 +377,7 @@ func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
 		{name: "TLS with a client certificate", config: tlsPart + clientPart, client: known, status: 200},
 		{name: "TLS without the client certificate", config: tlsPart + clientPart, client: client()},
 		{name: "TLS with a stranger's certificate", config: tlsPart + clientPart, client: stranger},
+		{name: "TLS with an expired certificate", config: tlsPart + clientPart, client: expired},
 		{name: "basic authentication", config: tlsPart + usersPart, client: client(), user: "prometheus", password: "open sesame", status: 200},
 		{name: "wrong password", config: tlsPart + usersPart, client: client(), user: "prometheus", password: "open barley", status: 401},
 		{name: "unknown user", config: tlsPart + usersPart, client: client(), user: "grafana", password: "open sesame", status: 401},
@@ -276,13 +440,25 @@ func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
 	})
 }
 
+// exporterOf returns the server of an exporter whose API is on a network in memory.
+func exporterOf(t *testing.T, api http.Handler, args ...string) *http.Server {
+	t.Helper()
+	cfg := parse(t, append(args, "--factory.url=http://localhost")...)
+	transport := &http.Transport{DialContext: servePipe(t, &http.Server{Handler: api}).DialContext}
+	t.Cleanup(transport.CloseIdleConnections)
+	cfg.client.Transport = transport
+	return newExporter(t, cfg, io.Discard)
+}
+
 // authority signs certificates.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
+	file        string // its certificate, as PEM
 }
 
 func newAuthority(t *testing.T) *authority {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -303,11 +479,25 @@ func newAuthority(t *testing.T) *authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &authority{certificate, key}
+	file := filepath.Join(t.TempDir(), "authority.pem")
+	writeFile(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	return &authority{certificate, key, file}
 }
 
-// issue makes a certificate for 127.0.0.1.
-func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate {
+func (a *authority) pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.certificate)
+	return pool
+}
+
+// issue makes a certificate, for servers and for clients, that has these names or addresses.
+func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
+	t.Helper()
+	return a.issueUntil(t, a.certificate.NotAfter, names...)
+}
+
+func (a *authority) issueUntil(t *testing.T, end time.Time, names ...string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -315,9 +505,15 @@ func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate 
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "leaf"},
-		NotAfter:     time.Now().Add(time.Hour),
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
-		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
+		NotAfter:     end,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
 	if err != nil {
