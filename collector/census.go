@@ -139,7 +139,7 @@ func (c *Census) Add(user *factoryapi.User) {
 		c.count(group.Windows, p)
 	}
 	if c.cfg.PerUser {
-		c.members = append(c.members, MemberTimes{labelValue(strings.Clone(user.ID)), user.CreatedAt, user.LastSignInAt})
+		c.members = append(c.members, MemberTimes{strings.Clone(labelValue(user.ID)), user.CreatedAt, user.LastSignInAt})
 	}
 }
 

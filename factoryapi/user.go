@@ -1,9 +1,6 @@
 package factoryapi
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // Page is one page of the list of users.
 type Page struct {
@@ -76,5 +73,5 @@ func (m Metadata) Get(key string) (value string, ok bool) {
 			value, ok = w.scalar()
 		}
 	}
-	return strings.Clone(value), ok
+	return value, ok
 }
