@@ -336,18 +336,19 @@ func newFlags(cfg *config) *kingpin.Application {
 	app.Version(version.Print(program))
 	app.HelpFlag.Short('h').NoEnvar()
 	app.VersionFlag.NoEnvar()
-	flag := func(name, help string, set func(string) error) *kingpin.FlagClause {
-		clause := app.Flag(name, help)
-		clause.SetValue(&flagValue{name: name, set: set})
+	declare := func(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
+		value.name = clause.Model().Name
+		clause.SetValue(&value)
 		return clause
+	}
+	flag := func(name, help string, set func(string) error) *kingpin.FlagClause {
+		return declare(app.Flag(name, help), flagValue{set: set})
 	}
 	repeatable := func(name, help string, set func(string) error) *kingpin.FlagClause {
-		clause := app.Flag(name, help)
-		clause.SetValue(&flagValue{name: name, set: set, repeatable: true})
-		return clause
+		return declare(app.Flag(name, help), flagValue{set: set, repeatable: true})
 	}
 	toggle := func(clause *kingpin.FlagClause, target *bool) {
-		clause.Default("false").SetValue(&flagValue{name: clause.Model().Name, set: to(target, boolean), boolean: true})
+		declare(clause.Default("false"), flagValue{set: to(target, boolean), boolean: true})
 	}
 
 	flag("factory.url", "Base URL of the Factory API; the EU and private hosts differ.",
