@@ -433,13 +433,9 @@ func newFixture(t testing.TB, s settings) *fixture {
 // dial returns a client of an API that is served until the test ends.
 func dial(t testing.TB, api http.Handler, cfg factoryapi.Config) *factoryapi.Client {
 	t.Helper()
-	pipe := fakeapi.NewPipe()
-	server := &http.Server{Handler: api}
-	served := make(chan error)
-	go func() { served <- server.Serve(pipe) }()
+	pipe, stop := fakeapi.Serve(api)
 	t.Cleanup(func() {
-		server.Close() //nolint:errcheck // the pipe's Close cannot fail
-		if err := <-served; err != http.ErrServerClosed {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -24,15 +24,11 @@ const key = "fk-3q8Zt7vXw1bN5mKc"
 // serve serves handler on a network in memory until the test ends.
 func serve(t testing.TB, handler http.Handler) *fakeapi.Pipe {
 	t.Helper()
-	pipe := fakeapi.NewPipe()
-	server := &http.Server{Handler: handler}
-	served := make(chan error)
-	go func() { served <- server.Serve(pipe) }()
+	pipe, stop := fakeapi.Serve(handler)
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		<-served
 	})
 	return pipe
 }

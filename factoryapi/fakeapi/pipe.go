@@ -2,7 +2,9 @@ package fakeapi
 
 import (
 	"context"
+	"errors"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 )
@@ -22,6 +24,22 @@ var _ net.Listener = (*Pipe)(nil)
 // NewPipe returns an open Pipe. Under synctest it has to be made within the bubble.
 func NewPipe() *Pipe {
 	return &Pipe{accept: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// Serve serves handler on a new Pipe until stop is called. stop closes all connections, waits for the
+// end, and returns what went wrong meanwhile.
+func Serve(handler http.Handler) (pipe *Pipe, stop func() error) {
+	pipe = NewPipe()
+	server := &http.Server{Handler: handler}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(pipe) }()
+	return pipe, func() error {
+		closing := server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			return errors.Join(closing, err)
+		}
+		return closing
+	}
 }
 
 // Accept waits for a connection. After Close the error wraps [net.ErrClosed].

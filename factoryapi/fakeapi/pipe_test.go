@@ -71,15 +71,9 @@ func TestPipeClosed(t *testing.T) {
 // servePipe serves handler on a Pipe until the test ends.
 func servePipe(t *testing.T, handler http.Handler) *fakeapi.Pipe {
 	t.Helper()
-	pipe := fakeapi.NewPipe()
-	server := &http.Server{Handler: handler}
-	served := make(chan error)
-	go func() { served <- server.Serve(pipe) }()
+	pipe, stop := fakeapi.Serve(handler)
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		if err := stop(); err != nil {
 			t.Error(err)
 		}
 	})
