@@ -101,16 +101,7 @@ func benchAPI(b *testing.B, members int) (url string, server *fakeapi.Server) {
 }
 
 func scrapeOnce(b *testing.B, p *exporter) {
-	resp, err := http.Get(p.url + "/metrics")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // read side only
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if !bytes.Contains(body, []byte("\nfactory_up 1\n")) {
+	if _, _, body := fetchWith(b, http.DefaultClient, http.MethodGet, p.url+"/metrics"); !strings.Contains(body, "\nfactory_up 1\n") {
 		b.Fatalf("scrape failed:\n%s", p.stderr)
 	}
 }
