@@ -113,12 +113,18 @@ func NewCensus(cfg CensusConfig, now time.Time, roster *Roster) *Census {
 	return c
 }
 
-// Add counts a user, unless one with the same id was counted before.
-func (c *Census) Add(user *factoryapi.User) {
-	if !c.roster.add(user.ID) {
-		c.duplicates++
-		return
+// Add counts users, but none whose id was counted before.
+func (c *Census) Add(users ...factoryapi.User) {
+	for i, isNew := range c.roster.add(users) {
+		if isNew {
+			c.addNew(&users[i])
+		} else {
+			c.duplicates++
+		}
 	}
+}
+
+func (c *Census) addNew(user *factoryapi.User) {
 	c.users++
 	p := c.classify(user)
 	c.count(c.windows, p)

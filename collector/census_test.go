@@ -353,18 +353,13 @@ func TestCensusCountsAreOfThatMoment(t *testing.T) {
 	cfg := windows("7d")
 	cfg.GroupBy, cfg.GroupLimit, cfg.PerUser = attributes(t, "email_domain"), 1, true
 	c := collector.NewCensus(cfg, now, collector.NewRoster())
-	add := func(users ...factoryapi.User) {
-		for i := range users {
-			c.Add(&users[i])
-		}
-	}
 	first := []factoryapi.User{{ID: "1", Email: "1@x", LastSignInAt: ago(0)}, {ID: "2", Email: "2@y"}, {ID: "3"}}
-	add(first...)
+	c.Add(first...)
 	got := c.Counts()
 	if again := c.Counts(); !reflect.DeepEqual(got, again) {
 		t.Errorf("counts\n%+v, and again\n%+v", got, again)
 	}
-	add(factoryapi.User{ID: "4", Email: "4@x", LastSignInAt: ago(0)}, factoryapi.User{ID: "5", Email: "5@y"}, factoryapi.User{ID: "6", LastSignInAt: ago(0)})
+	c.Add(factoryapi.User{ID: "4", Email: "4@x", LastSignInAt: ago(0)}, factoryapi.User{ID: "5", Email: "5@y"}, factoryapi.User{ID: "6", LastSignInAt: ago(0)})
 	if want := census(cfg, first...); !reflect.DeepEqual(got, want) {
 		t.Errorf("users that came later changed the counts to\n%+v, from\n%+v", got, want)
 	}
@@ -548,9 +543,7 @@ func usersOf(data []byte) []factoryapi.User {
 // census counts users at now.
 func census(cfg collector.CensusConfig, users ...factoryapi.User) collector.Counts {
 	c := collector.NewCensus(cfg, now, collector.NewRoster())
-	for i := range users {
-		c.Add(&users[i])
-	}
+	c.Add(users...)
 	return c.Counts()
 }
 

@@ -108,9 +108,7 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 			return nil, err
 		}
 		pages++
-		for i := range page.Users {
-			census.Add(&page.Users[i])
-		}
+		census.Add(page.Users...)
 	}
 	if c.roster != nil {
 		joined, left := roster.Since(c.roster)

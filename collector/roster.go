@@ -1,39 +1,87 @@
 package collector
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+	"math/bits"
+
+	"factory_exporter/factoryapi"
+)
 
 // Roster is the set of the members that one listing met. Of each id it keeps a
 // fingerprint of 64 bits: of a million members, two share one in a listing of
 // about forty million.
+//
+// It is a hash table with linear probing, in which the home of a fingerprint is
+// proportional to it. A map would hash the fingerprint again, and comparing two
+// rosters would leap through memory; here both are read from end to end.
 type Roster struct {
-	seed maphash.Seed
-	ids  map[uint64]struct{}
+	seed  maphash.Seed
+	slots []uint64 // fingerprints; 0 is a free slot
+	size  int
 }
+
+// minSlots is the least that a roster has room for.
+const minSlots = 64
 
 // NewRoster returns an empty roster.
 func NewRoster() *Roster {
-	return &Roster{seed: maphash.MakeSeed(), ids: map[uint64]struct{}{}}
+	return &Roster{seed: maphash.MakeSeed(), slots: make([]uint64, minSlots)}
 }
 
 // Next returns an empty roster that can be compared with this one, with room for
 // as many members.
 func (r *Roster) Next() *Roster {
-	return &Roster{seed: r.seed, ids: make(map[uint64]struct{}, len(r.ids))}
+	return &Roster{seed: r.seed, slots: make([]uint64, max(minSlots, r.size+r.size/2))}
 }
 
 // Since returns how many members of r are not in earlier, and the reverse.
 func (r *Roster) Since(earlier *Roster) (joined, left int) {
-	for id := range r.ids {
-		if _, stayed := earlier.ids[id]; !stayed {
+	for _, fingerprint := range r.slots {
+		if fingerprint != 0 && *earlier.slot(fingerprint) == 0 {
 			joined++
 		}
 	}
-	return joined, len(earlier.ids) - (len(r.ids) - joined)
+	return joined, earlier.size - (r.size - joined)
 }
 
-// add reports whether the id is new to the roster.
-func (r *Roster) add(id string) bool {
-	before := len(r.ids)
-	r.ids[maphash.String(r.seed, id)] = struct{}{}
-	return len(r.ids) > before
+// add puts users into the roster and tells of each whether its id is new there. It
+// takes many, because the slots of a large roster are far from the processor, which
+// waits for several at once where nothing else happens in between.
+func (r *Roster) add(users []factoryapi.User) (isNew []bool) {
+	isNew = make([]bool, len(users))
+	for i := range users {
+		fingerprint := max(1, maphash.String(r.seed, users[i].ID))
+		slot := r.slot(fingerprint)
+		if *slot == fingerprint {
+			continue
+		}
+		*slot = fingerprint
+		isNew[i] = true
+		r.size++
+		if r.size > len(r.slots)/4*3 {
+			r.grow()
+		}
+	}
+	return isNew
+}
+
+// slot returns the one that holds the fingerprint, or the free one where it belongs.
+func (r *Roster) slot(fingerprint uint64) *uint64 {
+	i, _ := bits.Mul64(fingerprint, uint64(len(r.slots)))
+	for r.slots[i] != fingerprint && r.slots[i] != 0 {
+		if i++; i == uint64(len(r.slots)) {
+			i = 0
+		}
+	}
+	return &r.slots[i]
+}
+
+func (r *Roster) grow() {
+	old := r.slots
+	r.slots = make([]uint64, 2*len(old))
+	for _, fingerprint := range old {
+		if fingerprint != 0 {
+			*r.slot(fingerprint) = fingerprint
+		}
+	}
 }

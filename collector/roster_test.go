@@ -53,17 +53,37 @@ func TestRosterNextIsEmptyAndLeavesTheOldOneAlone(t *testing.T) {
 	}
 }
 
-func TestRosterOfALargeOrganization(t *testing.T) {
-	const n = 100_000
-	earlier := collector.NewRoster()
-	later := earlier.Next()
-	for i := range n {
-		enroll(earlier, fmt.Sprint("user_", i))
-		enroll(later, fmt.Sprint("user_", i+n/10))
+// Sizes about those at which a roster grows, and of two that differ in room.
+func TestRosterOfAnySize(t *testing.T) {
+	sizes := []int{100_000}
+	for n := range 200 {
+		sizes = append(sizes, n)
 	}
-	if joined, left := later.Since(earlier); joined != n/10 || left != n/10 {
-		t.Errorf("%d joined, %d left; want %d each", joined, left, n/10)
+	for _, n := range sizes {
+		gone, came := n/10, n/3
+		earlier := collector.NewRoster()
+		later := earlier.Next()
+		enroll(earlier, ids(0, n)...)
+		enroll(later, ids(gone, n+came)...)
+		if joined, left := later.Since(earlier); joined != came || left != gone {
+			t.Errorf("of %d: %d joined, %d left; want %d, %d", n, joined, left, came, gone)
+		}
+		third := later.Next()
+		enroll(third, ids(0, n+came)...)
+		enroll(third, ids(0, n)...)
+		if joined, left := third.Since(later); joined != gone || left != 0 {
+			t.Errorf("of %d, again: %d joined, %d left; want %d, 0", n, joined, left, gone)
+		}
 	}
+}
+
+// ids are those of the members from first to end, without end.
+func ids(first, end int) []string {
+	var all []string
+	for i := first; i < end; i++ {
+		all = append(all, fmt.Sprint("user_", i))
+	}
+	return all
 }
 
 func TestJoinedAndLeft(t *testing.T) {
@@ -113,8 +133,9 @@ func TestJoinedAndLeft(t *testing.T) {
 
 // enroll puts ids into a roster.
 func enroll(roster *collector.Roster, ids ...string) {
-	c := collector.NewCensus(collector.CensusConfig{}, now, roster)
-	for _, id := range ids {
-		c.Add(&factoryapi.User{ID: id})
+	users := make([]factoryapi.User, len(ids))
+	for i, id := range ids {
+		users[i].ID = id
 	}
+	collector.NewCensus(collector.CensusConfig{}, now, roster).Add(users...)
 }
