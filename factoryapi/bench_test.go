@@ -14,8 +14,9 @@ func BenchmarkDecodePage(b *testing.B) {
 	body := generatedPages(b, 100, 100)[0]
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
+	users := make([]factoryapi.User, 0, 100)
 	for b.Loop() {
-		page, err := factoryapi.DecodePage(body)
+		page, err := factoryapi.DecodePage(body, users)
 		if err != nil || len(page.Users) != 100 {
 			b.Fatal(len(page.Users), err)
 		}

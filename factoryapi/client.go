@@ -133,8 +133,9 @@ func (c *Client) ListUsers(ctx context.Context) iter.Seq2[User, error] {
 	}
 }
 
-// Pages is ListUsers by the page, for callers that count the pages as well. An
-// empty organization has one page, which is empty.
+// Pages is ListUsers by the page, for callers that count the pages as well. The
+// users of a page are overwritten by those of the next. An empty organization has one
+// page, which is empty.
 func (c *Client) Pages(ctx context.Context) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
 		l := c.newListing()

@@ -10,12 +10,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decodePage reads the body of a 200. Its error names what is wrong.
+// decodePage reads the body of a 200 and puts its users into the memory of the empty
+// slice users. Its error names what is wrong.
 //
 // A listing spends its time here, so the work is split: a library holds the whole
 // body against the JSON grammar at memory speed, and a walk over text that is now
 // known to be JSON picks the few fields that are wanted.
-func decodePage(body []byte) (Page, error) {
+func decodePage(body []byte, users []User) (Page, error) {
 	// Invalid UTF-8 is mended where it is read. Of a repeated name, the last one
 	// counts.
 	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
@@ -32,7 +33,7 @@ func decodePage(body []byte) (Page, error) {
 		switch name {
 		case "users":
 			hasUsers = w.peek() == '['
-			page.Users, err = make([]User, 0, MaxPageSize), nil
+			page.Users, err = users, nil
 			for range w.elements() {
 				page.Users = append(page.Users, User{})
 				n := len(page.Users)

@@ -212,7 +212,7 @@ func TestFieldsOfAUser(t *testing.T) {
 		{"backslashes in a row", `{"firstName":"` + strings.Repeat(`\\`, 1<<16) + `","id":"a","lastName":"` + strings.Repeat(`\"`, 1<<16) + `"}`, user{ID: "a"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			page, err := factoryapi.DecodePage([]byte(lastPage(tt.json + `,{"id":"next"}`)))
+			page, err := factoryapi.DecodePage([]byte(lastPage(tt.json+`,{"id":"next"}`)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,7 +255,7 @@ func TestFieldsOfAPage(t *testing.T) {
 		{"more users than were asked for", lastPage(strings.Repeat(`{"id":"a"},`, 299) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 300), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			page, err := factoryapi.DecodePage([]byte(tt.body))
+			page, err := factoryapi.DecodePage([]byte(tt.body), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,7 +272,7 @@ func TestFieldsOfAPage(t *testing.T) {
 // The body's memory is used for the next page.
 func TestAPageKeepsNothingOfItsBody(t *testing.T) {
 	body := []byte(pageBefore(`"next"`, `{"id":"a","email":"e","metadata":{"team":"platform"}}`))
-	page, err := factoryapi.DecodePage(body)
+	page, err := factoryapi.DecodePage(body, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -363,7 +363,7 @@ func FuzzDecodePage(f *testing.F) {
 		f.Add(page)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := factoryapi.DecodePage(body)
+		page, err := factoryapi.DecodePage(body, nil)
 		want, users, ok := decodeSlowly(body)
 		if (err == nil) != ok {
 			t.Fatalf("error %v, but encoding/json says that this is a page: %t", err, ok)

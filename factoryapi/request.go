@@ -22,16 +22,18 @@ const (
 	maxErrorBytes = 64 << 10
 )
 
-// listing is one pass through the pages, with one key and one buffer.
+// listing is one pass through the pages, with one key and with memory that all
+// pages use in turn.
 type listing struct {
 	client *Client
 	key    string
 	used   map[string]bool // the cursors that were asked for
 	body   bytes.Buffer
+	users  []User
 }
 
 func (c *Client) newListing() *listing {
-	return &listing{client: c, key: c.credentials.Key(), used: map[string]bool{}}
+	return &listing{client: c, key: c.credentials.Key(), used: map[string]bool{}, users: make([]User, 0, c.pageSize)}
 }
 
 // get sends one request for the page at cursor and reads its answer.
@@ -86,7 +88,7 @@ func (l *listing) do(req *http.Request) (Page, error) {
 	if n > maxPageBytes {
 		return Page{}, &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("page is larger than %d MiB", maxPageBytes>>20)}
 	}
-	page, err := decodePage(l.body.Bytes())
+	page, err := decodePage(l.body.Bytes(), l.users)
 	if errors.Is(err, errNotJSON) {
 		const enough = 40 // to tell HTML from text, without the key: half of one would not be recognized later
 		beginning := redact(string(l.body.Bytes()[:min(n, maxErrorBytes)]), l.key)

@@ -165,7 +165,7 @@ func FuzzMetadataGet(f *testing.F) {
 // metadata is that of a user in a page.
 func metadata(t *testing.T, object string) factoryapi.Metadata {
 	t.Helper()
-	page, err := factoryapi.DecodePage([]byte(lastPage(`{"id":"a","metadata":` + object + `}`)))
+	page, err := factoryapi.DecodePage([]byte(lastPage(`{"id":"a","metadata":`+object+`}`)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
