@@ -711,7 +711,7 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 				server.Start()
 			}
 			t.Cleanup(server.Close)
-			p := startProcess(t, os.Args[0], []string{asProgram + "=1", "SSL_CERT_FILE=" + authority.file},
+			p := startItself(t, []string{"SSL_CERT_FILE=" + authority.file},
 				withKey(t, "--factory.url="+server.URL, "--factory.max-retries=0", "--factory.request-timeout="+patience.String(),
 					"--collector.max-stale=0s", "--log.level=debug")...)
 			last := p.scrape(t)
@@ -789,7 +789,7 @@ func TestConnectionsThatFail(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			url, mend := test.serve(t)
-			p := startProcess(t, os.Args[0], []string{asProgram + "=1", "SSL_CERT_FILE=" + authority.file},
+			p := startItself(t, []string{"SSL_CERT_FILE=" + authority.file},
 				withKey(t, "--factory.url="+url, "--factory.max-retries=1", "--log.level=debug")...)
 			s := p.scrape(t)
 			if s["factory_up"] != 0 || s["factory_api_requests_total"] != 2 || s[`factory_api_errors_total{status="connection"}`] != 2 {

@@ -599,7 +599,7 @@ func TestProcessEndsWithItsSignals(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(signal.String(), func(t *testing.T) {
 			t.Parallel()
-			p := startProcess(t, os.Args[0], []string{asProgram + "=1"}, "--demo")
+			p := startItself(t, nil, "--demo")
 			if up := p.scrape(t)["factory_up"]; up != 1 {
 				t.Errorf("factory_up is %g", up)
 			}
@@ -676,6 +676,12 @@ func start(t testing.TB, args ...string) *exporter {
 		t.Fatalf("the program does not listen:\n%s", p.stderr.String())
 	}
 	return p
+}
+
+// startItself runs the test binary as the program, with more in its environment, until the test ends.
+func startItself(t testing.TB, environment []string, args ...string) *exporter {
+	t.Helper()
+	return startProcess(t, os.Args[0], append(environment, asProgram+"=1"), args...)
 }
 
 // startProcess runs a program of its own on a free port until the test ends.

@@ -132,8 +132,8 @@ func TestProxyDoesNotSeeTheKey(t *testing.T) {
 		mu.Unlock()
 		tunnel(w, api.Listener.Addr().String())
 	}))
-	p := startProcess(t, os.Args[0],
-		[]string{asProgram + "=1", "SSL_CERT_FILE=" + authority.file, "HTTPS_PROXY=" + proxy, "NO_PROXY=", "https_proxy=", "no_proxy="},
+	p := startItself(t,
+		[]string{"SSL_CERT_FILE=" + authority.file, "HTTPS_PROXY=" + proxy, "NO_PROXY=", "https_proxy=", "no_proxy="},
 		withKey(t, "--factory.url=https://api.factory.example", "--factory.max-retries=0")...)
 	if s := p.scrape(t); s["factory_up"] != 1 || s["factory_users"] != 150 {
 		t.Errorf("factory_up is %g, factory_users is %g; want 1 and 150", s["factory_up"], s["factory_users"])
