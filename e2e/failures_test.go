@@ -28,7 +28,7 @@ func TestRestartLosesNothingButTheCounters(t *testing.T) {
 	prometheus.becomes(t, "factory_users == 127 and factory_up == 1")
 	prometheus.holds(t, "factory_users_joined_total == 0 and factory_users_left_total == 0") // nobody saw who joined meanwhile
 	prometheus.holds(t, "resets(factory_api_requests_total[10m]) == 1")
-	prometheus.becomes(t, "absent(ALERTS)")
+	prometheus.hasNoAlerts(t)
 }
 
 func TestFailingAPIMakesNumbersOldAndThenAbsent(t *testing.T) {
@@ -94,7 +94,7 @@ func TestRotatedKeyIsUsedWithoutAGap(t *testing.T) {
 	}
 	prometheus.holds(t, "resets(factory_up[10m]) == 0 and sum without (status) (factory_api_errors_total) == 0")
 	prometheus.holds(t, "changes(process_start_time_seconds[10m]) == 0")
-	prometheus.holds(t, "absent(ALERTS)")
+	prometheus.hasNoAlerts(t)
 }
 
 func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {

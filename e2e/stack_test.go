@@ -30,22 +30,34 @@ const (
 // organization is the Factory API of an organization with members.
 type organization struct {
 	*fakeapi.Organization
-	api *fakeapi.Server
-	url string
+	api   *fakeapi.Server
+	url   string
+	seeds uint64 // used up for its members
 }
 
 func newOrganization(t *testing.T, members int) *organization {
 	t.Helper()
-	org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
+	const seed = 1
+	org := fakeapi.NewOrganization(fakeapi.Generate(members, seed, time.Now())...)
 	fake := fakeapi.NewServer(org, apiKey)
 	server := httptest.NewServer(fake)
 	t.Cleanup(server.Close)
-	return &organization{org, fake, server.URL}
+	return &organization{org, fake, server.URL, seed}
 }
 
-// join adds members who have not been there before.
+// join adds members who have not been there before. Their accounts are new, so none of them is idle.
 func (o *organization) join(n int) {
-	o.Add(fakeapi.Generate(n, uint64(time.Now().UnixNano()), time.Now())...)
+	o.seeds++
+	now := time.Now()
+	members := fakeapi.Generate(n, o.seeds, now)
+	for i := range members {
+		member := &members[i]
+		member.CreatedAt = now.UTC().Format(time.RFC3339Nano)
+		if member.LastSignInAt != "" {
+			member.LastSignInAt = member.CreatedAt
+		}
+	}
+	o.Add(members...)
 }
 
 // leave removes the first members.
@@ -158,6 +170,17 @@ func (p *prometheus) holds(t *testing.T, expr string) {
 	if len(p.query(t, expr)) == 0 {
 		t.Errorf("nothing is: %s", expr)
 	}
+}
+
+// hasNoAlerts waits until no alert is pending or firing.
+func (p *prometheus) hasNoAlerts(t *testing.T) {
+	t.Helper()
+	eventually(t, func() error {
+		if alerts := p.query(t, "ALERTS"); len(alerts) > 0 {
+			return fmt.Errorf("there are alerts:\n%s", alerts)
+		}
+		return nil
+	})
 }
 
 const rulesFile = "../alerts/factory.rules.yml"
