@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,11 +50,21 @@ const (
 )
 
 func main() {
+	completeVersion()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: error: %s\n", program, err)
 		os.Exit(1)
+	}
+}
+
+// completeVersion fills in what the go command knows of this build where the linker
+// was not told, so that no build goes without a version.
+func completeVersion() {
+	version.Revision = version.GetRevision()
+	if build, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
+		version.Version = strings.Trim(build.Main.Version, "()") // (devel), if all else is unknown
 	}
 }
 
@@ -82,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}
 
 	requests := collector.NewRequestMetrics()
-	cfg.client.UserAgent = program + "/" + cmp.Or(version.Version, "devel")
+	cfg.client.UserAgent = program + "/" + version.Version
 	cfg.client.Observe = requests.Observe
 	client, err := factoryapi.New(cfg.client)
 	if err != nil {

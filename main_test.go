@@ -617,6 +617,32 @@ func TestProcessEndsWithItsSignals(t *testing.T) {
 	}
 }
 
+func TestProcessTellsItsVersionEverywhere(t *testing.T) {
+	t.Parallel()
+	agents := make(chan string, 1)
+	api := serveAPI(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agents <- r.UserAgent()
+		w.WriteHeader(http.StatusForbidden) // once is enough
+	}))
+	p := startItself(t, nil, withKey(t, "--factory.url="+api)...)
+	_, _, metrics := fetch(t, http.MethodGet, p.url+"/metrics")
+	found := regexp.MustCompile(`factory_exporter_build_info{.*,version="(.+)"} 1`).FindStringSubmatch(metrics)
+	if found == nil {
+		t.Fatal("factory_exporter_build_info has no version")
+	}
+	version := found[1]
+	_, _, landing := fetch(t, http.MethodGet, p.url)
+	for where, says := range map[string][2]string{
+		"landing page": {landing, "(version=" + version + ", "},
+		"log":          {p.stderr.String(), " version=" + version + " revision="},
+		"User-Agent":   {<-agents, program + "/" + version},
+	} {
+		if !strings.Contains(says[0], says[1]) {
+			t.Errorf("%s has no %q", where, says[1])
+		}
+	}
+}
+
 func TestProcessThatCannotStartSaysSoOnStderr(t *testing.T) {
 	t.Parallel()
 	process := exec.CommandContext(t.Context(), os.Args[0], "--factory.page-size=0")
