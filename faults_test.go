@@ -626,8 +626,8 @@ func TestNothingRunsWithoutScrapes(t *testing.T) {
 	})
 }
 
-// TestLargeBodiesAreNotRead is not parallel: it measures what the whole process allocates.
-func TestLargeBodiesAreNotRead(t *testing.T) {
+// TestLargeBodiesTakeLittleMemory is not parallel: it measures what the whole process allocates.
+func TestLargeBodiesTakeLittleMemory(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		serve fakeapi.Behaviour
@@ -637,6 +637,7 @@ func TestLargeBodiesAreNotRead(t *testing.T) {
 		{"64 MiB", large(64 << 20), 17 << 20},
 		{"64 MiB, compressed", compressed(bytes.Repeat([]byte(" "), 64<<20)), 1 << 20},
 		{"endless error", endless(500), 1 << 20},
+		{"a million users", respond(200, "application/json", `{"users":[`+strings.Repeat(`{"id":"a"},`, 1<<20)+`{"id":"a"}],"pagination":{"hasMore":false}}`), 17 << 20},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

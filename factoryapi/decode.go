@@ -35,6 +35,9 @@ func decodePage(body []byte, users []User) (Page, error) {
 			hasUsers = w.peek() == '['
 			page.Users, err = users, nil
 			for range w.elements() {
+				if len(page.Users) == maxPageUsers {
+					return Page{}, fmt.Errorf("page has more than %d users", maxPageUsers)
+				}
 				page.Users = append(page.Users, User{})
 				n := len(page.Users)
 				if userErr := w.user(&page.Users[n-1]); userErr != nil && err == nil {

@@ -75,6 +75,7 @@ func TestWhatIsNoPageIsInvalid(t *testing.T) {
 		"an id at last null":         lastPage(`{"id":"a","id":null}`),
 		"no id behind good ones":     lastPage(`{"id":"a"},{"id":"b"},{"email":"c@acme.example"}`),
 		"no id before good ones":     lastPage(`{"email":"a@acme.example"},{"id":"b"}`),
+		"a user too many":            lastPage(strings.Repeat(`{"id":"a"},`, 65536) + `{"id":"a"}`),
 		"two pages":                  lastPage("") + lastPage(""),
 		"a page and a line":          lastPage("") + "\n<!-- cached -->",
 		"a page and a bracket":       lastPage("") + "}",
@@ -253,6 +254,7 @@ func TestFieldsOfAPage(t *testing.T) {
 		{"of repeated users, the last, if the first are none", `{"users":null,"users":[{"id":"a"}],"pagination":{"hasMore":false}}`, []string{"a"}, ""},
 		{"the same user twice", lastPage(`{"id":"a"},{"id":"a"}`), []string{"a", "a"}, ""},
 		{"more users than were asked for", lastPage(strings.Repeat(`{"id":"a"},`, 299) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 300), ""},
+		{"as many users as there may be", lastPage(strings.Repeat(`{"id":"a"},`, 65535) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 65536), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			page, err := factoryapi.DecodePage([]byte(tt.body), nil)

@@ -18,6 +18,9 @@ import (
 const (
 	// maxPageBytes bounds a page. 100 users are about 25 kB.
 	maxPageBytes = 16 << 20
+	// maxPageUsers bounds them in number as well: a million that are next to nothing
+	// fit into maxPageBytes, and each takes more memory than text.
+	maxPageUsers = 1 << 16
 	// maxErrorBytes bounds what is read of an answer that tells of an error.
 	maxErrorBytes = 64 << 10
 )
