@@ -180,9 +180,9 @@ func newHandler(cfg *config, members *collector.Collector, logger *slog.Logger) 
 			defer cancel()
 		}
 		scrape := prometheus.NewRegistry()
-		scrape.MustRegister(members.Scrape(ctx))
+		scrape.MustRegister(members.Scrape(ctx), exporter)
 		_ = deadlines.SetWriteDeadline(time.Now().Add(writeTimeout))
-		promhttp.HandlerFor(prometheus.Gatherers{scrape, exporter}, options).ServeHTTP(w, r)
+		promhttp.HandlerFor(scrape, options).ServeHTTP(w, r)
 	}))
 	if cfg.maxRequests > 0 {
 		metrics = limitRequests(metrics, cfg.maxRequests)
