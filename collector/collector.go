@@ -11,6 +11,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -116,8 +117,11 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		c.metrics.left.Add(float64(left))
 	}
 	c.roster = roster
+	counts := census.Counts()
+	// In the order of the exposition: what is in order costs a scrape nothing to sort.
+	slices.SortFunc(counts.Members, func(a, b MemberTimes) int { return cmp.Compare(a.ID, b.ID) })
 	end := time.Now()
-	s := &snapshot{Counts: census.Counts(), pages: pages, ended: end, duration: end.Sub(start)}
+	s := &snapshot{Counts: counts, pages: pages, ended: end, duration: end.Sub(start)}
 	c.logSuccess(s)
 	return s, nil
 }
