@@ -209,5 +209,8 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		// HTTP/2 would send every request, retries too, into a connection that a
+		// firewall on the way has forgotten; this finds out before a request's timeout.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }

@@ -250,6 +250,66 @@ func TestTheClientsOwnTransportNeedsOneConnection(t *testing.T) {
 }
 
 // The test binary calls itself: a process reads its proxy variables once.
+// A firewall that forgets a connection swallows what is sent, and neither side is told.
+func TestADeadConnectionIsReplacedWithinTheListing(t *testing.T) {
+	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(version, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				requests := record(organizationOf(1))
+				network := serve(t, requests)
+				var first *mutableConn
+				transport := factoryapi.NewTransport()
+				transport.DialContext = func(ctx context.Context, network_, address string) (net.Conn, error) {
+					conn, err := network.DialContext(ctx, network_, address)
+					if first == nil && err == nil {
+						first = &mutableConn{Conn: conn}
+						return first, nil
+					}
+					return conn, err
+				}
+				transport.Protocols = new(http.Protocols)
+				transport.Protocols.SetHTTP1(version == "HTTP/1.1")
+				transport.Protocols.SetUnencryptedHTTP2(version == "HTTP/2.0")
+				client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 1})
+				for _, dead := range []bool{false, true, false} {
+					if first != nil {
+						first.mute.Store(dead)
+					}
+					begin := time.Now()
+					users, err := collect(client.ListUsers(t.Context()))
+					if err != nil || len(users) != 1 {
+						t.Errorf("dead %t: %d users, error %v", dead, len(users), err)
+					}
+					if took, most := time.Since(begin), factoryapi.DefaultRequestTimeout+time.Second; took > most {
+						t.Errorf("dead %t: it took %s, want %s at most", dead, took, most)
+					}
+				}
+				if got := network.Dials(); got != 2 {
+					t.Errorf("%d connections, want 2", got)
+				}
+				for _, r := range requests.all() {
+					if r.Proto != version {
+						t.Errorf("%s arrived by %s", r.URL, r.Proto)
+					}
+				}
+			})
+		})
+	}
+}
+
+// mutableConn can be made to swallow what is sent.
+type mutableConn struct {
+	net.Conn
+	mute atomic.Bool
+}
+
+func (c *mutableConn) Write(p []byte) (int, error) {
+	if c.mute.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
 func TestHTTPSProxyIsUsed(t *testing.T) {
 	const variable, done = "HTTPS_PROXY_TEST", "the request was made"
 	if os.Getenv(variable) != "" {

@@ -26,11 +26,14 @@ func NewPipe() *Pipe {
 	return &Pipe{accept: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Serve serves handler on a new Pipe until stop is called. stop closes all connections, waits for the
-// end, and returns what went wrong meanwhile.
+// Serve serves handler on a new Pipe until stop is called: over HTTP/1.1, or HTTP/2 if the client
+// begins with it. stop closes all connections, waits for the end, and returns what went wrong
+// meanwhile.
 func Serve(handler http.Handler) (pipe *Pipe, stop func() error) {
 	pipe = NewPipe()
-	server := &http.Server{Handler: handler}
+	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(pipe) }()
 	return pipe, func() error {
