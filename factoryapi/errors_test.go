@@ -248,7 +248,6 @@ func TestTheKeyIsInNoErrorThatTheOtherSideCanCause(t *testing.T) {
 	}
 }
 
-// Only a whole key can be recognized, so that no text may end within one.
 func TestNoPartOfTheKeyIsInAMessageThatIsCut(t *testing.T) {
 	const bodyLimit = 64 << 10
 	for _, apiKey := range []string{key, strings.Repeat("Ab1Cd2Ef3Gh4", 20)} {
@@ -282,6 +281,23 @@ func TestTheKeyIsScrubbedWhenItComesBackEscaped(t *testing.T) {
 					t.Errorf("error %q holds %q of the key", err, part)
 				}
 			}
+		})
+	}
+}
+
+func TestNoPartOfTheKeyComesBack(t *testing.T) {
+	const apiKey = "fk-0123456789/abcdefghijABCDEFGHIJ=="
+	for name, transport := range map[string]http.RoundTripper{
+		"shortened":           answer{status: 401, body: `{"detail":"no such key: ` + apiKey[:20] + `..."}`},
+		"shortened in front":  answer{status: 401, body: `{"detail":"no such key: ...` + apiKey[8:] + `"}`},
+		"without its end":     answer{status: 401, body: `{"detail":"no such key: '` + apiKey[:len(apiKey)-1] + `' (truncated)"}`},
+		"slashes escaped":     answer{status: 401, body: `{"error":"` + strings.ReplaceAll(apiKey, "/", `\/`) + `"}`},
+		"escaped for HTML":    answer{status: 401, body: "<p>" + strings.ReplaceAll(apiKey, "=", "&#x3D;") + "</p>"},
+		"escaped, lower case": answer{status: 302, header: http.Header{"Location": {"/?key=" + strings.ReplaceAll(apiKey, "=", "%3d")}}},
+		"in two lines":        answer{status: 401, body: apiKey[:15] + "\n" + apiKey[15:]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkNoKey(t, failure(t, apiKey, transport), apiKey)
 		})
 	}
 }

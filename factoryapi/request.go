@@ -93,7 +93,7 @@ func (l *listing) do(req *http.Request) (Page, error) {
 	}
 	page, err := decodePage(l.body.Bytes(), l.users)
 	if errors.Is(err, errNotJSON) {
-		const enough = 40 // to tell HTML from text, without the key: half of one would not be recognized later
+		const enough = 40 // to tell HTML from text, without the key: what is left of one at this end might not be recognized later
 		beginning := redact(string(l.body.Bytes()[:min(n, maxErrorBytes)]), l.key)
 		err = fmt.Errorf("%w: %d bytes that begin with %q", err, n, truncate(beginning, enough))
 	}
@@ -151,25 +151,44 @@ func transferError(err error) *Error {
 	return &Error{Kind: kind, Message: err.Error()}
 }
 
+// redacted stands for what must not be shown.
+const redacted = "[redacted]"
+
 // redact removes the key from text that the other side may have made of it: as it
-// is, quoted, or escaped for a URL, and also where the end of the text cuts it.
+// is, quoted, or escaped for a URL; and every part of it, where it was shortened, cut
+// off or escaped in some other way.
 func redact(text, key string) string {
-	const (
-		redacted = "[redacted]"
-		harmless = 3 // bytes of a key's beginning, such as "fk-"
-	)
 	if key == "" {
 		return text
 	}
 	quoted := strconv.Quote(key)
-	for _, form := range [...]string{key, quoted[1 : len(quoted)-1], url.QueryEscape(key), url.PathEscape(key)} {
+	forms := [...]string{key, quoted[1 : len(quoted)-1], url.QueryEscape(key), url.PathEscape(key)}
+	for _, form := range forms {
 		text = strings.ReplaceAll(text, form, redacted)
-		for n := len(form) - 1; n > harmless; n-- {
-			if rest, ok := strings.CutSuffix(text, form[:n]); ok {
-				text = rest + redacted
-				break
-			}
-		}
+	}
+	for _, form := range forms {
+		text = redactParts(text, form)
 	}
 	return text
+}
+
+// redactParts removes what text and key have in common, if it is long enough to be of
+// use to anybody.
+func redactParts(text, key string) string {
+	const telling = 6 // bytes in a row
+	var kept strings.Builder
+	for i := 0; i < len(text); {
+		end := i
+		for next := i + telling; next <= len(text) && strings.Contains(key, text[i:next]); next++ {
+			end = next
+		}
+		if end == i {
+			kept.WriteByte(text[i])
+			i++
+			continue
+		}
+		kept.WriteString(redacted)
+		i = end
+	}
+	return kept.String()
 }
