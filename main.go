@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	cfg.client.Observe = requests.Observe
 	client, err := factoryapi.New(cfg.client)
 	if err != nil {
-		return fmt.Errorf("--factory.url: %w", err) // the other fields are checked by now
+		return err
 	}
 	defer client.CloseIdleConnections()
 	cfg.collector.Logger = logger
@@ -330,6 +330,9 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
+	}
+	if err := factoryapi.CheckURL(cfg.client.URL); err != nil { // before anything is logged, and for --demo too
+		return nil, fmt.Errorf("--factory.url: %w", err)
 	}
 	if err := web.Validate(*cfg.web.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("--web.config.file=%s: %w", *cfg.web.WebConfigFile, err)

@@ -175,24 +175,34 @@ func (c *Client) pageURL(cursor string) string {
 	return u.String()
 }
 
+// CheckURL returns an error that says why s cannot be a [Config]'s URL, or nil. The
+// error quotes nothing that may be secret.
+func CheckURL(s string) error {
+	_, err := parseURL(s)
+	return err
+}
+
 // parseURL returns the endpoint's URL below the base URL s.
 func parseURL(s string) (*url.URL, error) {
 	if s == "" {
 		s = DefaultURL
 	}
 	u, err := url.Parse(s)
-	switch {
-	case err != nil:
+	if err != nil {
 		// Not err itself: it quotes the URL, and the URL may hold a password.
 		return nil, errors.New("not a URL")
+	}
+	shown := *u // without what may be secret
+	shown.RawQuery, shown.ForceQuery, shown.Fragment, shown.RawFragment = "", false, "", ""
+	switch {
 	case u.User != nil:
 		return nil, errors.New("a URL with a user or password is not supported: the API key is the only credential")
 	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
-		return nil, fmt.Errorf("%q is not a URL like %s", s, DefaultURL)
+		return nil, fmt.Errorf("%q is not a URL like %s", &shown, DefaultURL)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, fmt.Errorf("%q has a query or a fragment; give the base URL alone, like %s", s, DefaultURL)
+		return nil, fmt.Errorf("%q has a query or a fragment; give the base URL alone, like %s", &shown, DefaultURL)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return nil, fmt.Errorf("%q would send the API key unencrypted; use https", s)
+		return nil, fmt.Errorf("%q would send the API key unencrypted; use https", &shown)
 	}
 	return u.JoinPath(usersPath), nil
 }
