@@ -42,8 +42,8 @@ import (
 const (
 	program     = "factory_exporter"
 	keyVariable = "FACTORY_API_KEY"
-	// stopTimeout is how long the answers under way may take when the exporter
-	// is told to stop.
+	// stopTimeout is how long the answers and the listing under way may take when
+	// the exporter is told to stop.
 	stopTimeout = 3 * time.Second
 	// writeTimeout is how long a client may take to read an answer.
 	writeTimeout = time.Minute
@@ -101,7 +101,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer client.CloseIdleConnections()
 	cfg.collector.Logger = logger
 	members := collector.New(client, requests, cfg.collector)
-	defer members.Close()
 	handler, err := newHandler(cfg, members, logger)
 	if err != nil {
 		return err
@@ -128,13 +127,21 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, cancelListing
 	}
 
 	logger.Info("Stopping")
-	cancelListing() // and so answer the scrapes that wait for it
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	cancelled := make(chan struct{})
+	go func() {
+		cancelListing() // and so answer the scrapes that wait for it
+		close(cancelled)
+	}()
 	if err := server.Shutdown(ctx); err != nil {
 		server.Close() //nolint:errcheck // whoever did not read by now is cut off
 	}
 	<-stopped
+	select {
+	case <-cancelled:
+	case <-ctx.Done(): // it hangs where nothing can be cancelled: reading a key file from a network that is gone
+	}
 	return nil
 }
 

@@ -619,6 +619,29 @@ func TestProcessEndsWithItsSignals(t *testing.T) {
 	}
 }
 
+// A pipe to which nobody writes is like a file on a network that is gone: reading it takes for ever.
+func TestProcessEndsWhileItsKeyFileHangs(t *testing.T) {
+	t.Parallel()
+	keyFile := filepath.Join(t.TempDir(), "key")
+	if err := syscall.Mkfifo(keyFile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error)
+	go func() { written <- os.WriteFile(keyFile, []byte(testKey), 0) }() // for the start
+	p := startItself(t, nil, "--factory.api-key-file="+keyFile)
+	if err := <-written; err != nil {
+		t.Fatal(err)
+	}
+	if s := p.scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", "0.6"); s["factory_listing_in_progress"] != 1 {
+		t.Fatalf("factory_listing_in_progress is %g, want a listing that waits for the key", s["factory_listing_in_progress"])
+	}
+	begin := time.Now()
+	p.stop()
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("it took %s to stop", took)
+	}
+}
+
 func TestProcessTellsItsVersionEverywhere(t *testing.T) {
 	t.Parallel()
 	agents := make(chan string, 1)
