@@ -47,7 +47,7 @@ type Counts struct {
 	NeverSignedIn int
 	Windows       []WindowCounts // in the order of CensusConfig.Windows
 	SignInAges    AgeHistogram
-	Groups        []GroupCounts // by attribute, the largest value first
+	Groups        []GroupCounts // by attribute, the largest value first, NoValue and OtherValue last
 	Members       []MemberTimes // with CensusConfig.PerUser
 	Duplicates    int           // entries whose id was met before
 	Invalid       InvalidCounts
@@ -86,7 +86,7 @@ type MemberTimes struct {
 type InvalidCounts struct{ CreatedAt, LastSignInAt int }
 
 // Census counts users at one instant. It is pure: no clock, no I/O; the order of
-// the users does not matter.
+// the users does not matter, but that of users who share an id: the first one counts.
 //
 // A timestamp that cannot be read makes no claim: its user counts in nothing that
 // needs it. A sign-in in the future counts as one just now, and so does a creation.

@@ -8,8 +8,7 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// metrics are the series about listings and what they counted, each with its
-// source: a field of the API document's user, or the exporter's own.
+// metrics are the series about listings and what they counted.
 type metrics struct {
 	up                *prometheus.Desc
 	seatLimit         *prometheus.Desc

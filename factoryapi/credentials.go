@@ -40,11 +40,14 @@ type KeyFile struct {
 }
 
 // NewKeyFile reads the key in the file at path, without surrounding white space.
-// Later troubles with the file are told to logger.
+// Later troubles with the file are told to logger, which may be nil.
 func NewKeyFile(path string, logger *slog.Logger) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {
 		return nil, err
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
 	}
 	return &KeyFile{path: path, logger: logger, key: key}, nil
 }

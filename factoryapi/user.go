@@ -48,9 +48,10 @@ const (
 	Invalid
 )
 
-// ParseTimestamp reads RFC 3339, with any number of fractional digits (those
-// beyond nanoseconds are dropped), and with an offset that may lack its colon. The
-// API document calls its timestamps ISO 8601.
+// ParseTimestamp reads RFC 3339 as far as [time.Parse] does: in upper case, and
+// without leap seconds. There may be any number of fractional digits (those beyond
+// nanoseconds are dropped), and the offset may lack its colon. The API document calls
+// its timestamps ISO 8601.
 func ParseTimestamp(text string) Timestamp {
 	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, text); err == nil {
