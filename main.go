@@ -336,7 +336,13 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 	case answered:
 		return nil, nil
 	case err != nil:
+		if argument, ok := strings.CutPrefix(err.Error(), "unexpected "); ok { // in kingpin's words, and no more
+			err = fmt.Errorf("unexpected argument %q: there are flags alone, those with a value as --flag=value, those that are on or off as --flag or --no-flag", argument)
+		}
 		return nil, err
+	}
+	if slices.Contains(*cfg.web.WebListenAddresses, "") {
+		return nil, errors.New("--web.listen-address= is empty: give a port, like :10777, or leave the flag out")
 	}
 	if err := factoryapi.CheckURL(cfg.client.URL); err != nil { // before anything is logged, and for --demo too
 		return nil, fmt.Errorf("--factory.url: %w", err)
@@ -461,6 +467,9 @@ type flagValue struct {
 
 func (v *flagValue) Set(text string) error {
 	if err := v.set(text); err != nil {
+		if v.repeatable && strings.Contains(text, ",") {
+			err = fmt.Errorf("%w; give the flag once for each value", err)
+		}
 		return fmt.Errorf("--%s=%s: %w", v.name, text, err)
 	}
 	v.given = append(v.given, text)

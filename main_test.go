@@ -119,6 +119,8 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "window twice", args: "--collector.window=7d --collector.window=1d --collector.window=7d", want: []string{"--collector.window=7d", "twice"}},
 		{name: "window twice, written differently", args: "--collector.window=7d --collector.window=168h", want: []string{"--collector.window=168h", "twice", "7d"}},
 		{name: "window twice in the environment", env: env("FACTORY_EXPORTER_COLLECTOR_WINDOW", "1d\n24h"), want: []string{"--collector.window=24h", "twice", "1d"}},
+		{name: "windows with commas", args: "--collector.window=7d,30d", want: []string{"--collector.window=7d,30d", "duration", "once for each value"}},
+		{name: "attributes with commas", args: "--collector.group-by=email_domain,metadata.team", want: []string{"--collector.group-by=email_domain,metadata.team", "once for each value"}},
 		{name: "group-by rubbish", args: "--collector.group-by=team", want: []string{"--collector.group-by=team", "email_domain", "metadata."}},
 		{name: "group-by without a key", args: "--collector.group-by=metadata.", want: []string{"--collector.group-by=metadata."}},
 		{name: "group-by twice", args: "--collector.group-by=email_domain --collector.group-by=email_domain", want: []string{"--collector.group-by=email_domain", "twice"}},
@@ -143,6 +145,7 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "web configuration without a key", args: "--web.config.file=DIR/half.yml", want: []string{"--web.config.file", "DIR/half.yml", "key_file"}},
 		{name: "web configuration with a header it must not set", args: "--web.config.file=DIR/header.yml", want: []string{"--web.config.file", "DIR/header.yml", "X-Other"}},
 		{name: "web configuration with client authentication rubbish", args: "--web.config.file=DIR/clientauth.yml", want: []string{"--web.config.file", "DIR/clientauth.yml"}},
+		{name: "listen address empty", args: "--web.listen-address= --factory.api-key-file=DIR/key", want: []string{"--web.listen-address=", "empty", ":10777"}},
 		{name: "listen address rubbish", args: "--web.listen-address=nowhere --factory.api-key-file=DIR/key", want: []string{"--web.listen-address", "nowhere"}},
 
 		{name: "log level unknown", args: "--log.level=loud", want: []string{"--log.level=loud", "debug, info, warn, error"}},
@@ -154,7 +157,8 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "flag without a value", args: "--factory.page-size", want: []string{"--factory.page-size"}},
 		{name: "flag twice", args: "--factory.page-size=10 --factory.page-size=10", want: []string{"factory.page-size", "repeated"}},
 		{name: "boolean twice", args: "--demo --demo", want: []string{"demo", "repeated"}},
-		{name: "argument that is no flag", args: "serve", want: []string{"serve"}},
+		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "flags alone"}},
+		{name: "boolean with a value", args: "--demo=true", want: []string{`unexpected argument "true"`, "--no-flag"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for name, value := range test.env {

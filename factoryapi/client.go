@@ -201,6 +201,8 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q is not a URL like %s", &shown, DefaultURL)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, fmt.Errorf("%q has a query or a fragment; give the base URL alone, like %s", &shown, DefaultURL)
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+usersPath):
+		return nil, fmt.Errorf("%q is more than the base URL; leave %s away", &shown, usersPath)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, fmt.Errorf("%q would send the API key unencrypted; use https", &shown)
 	}
