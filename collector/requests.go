@@ -20,8 +20,8 @@ type RequestMetrics struct {
 
 var _ prometheus.Collector = (*RequestMetrics)(nil)
 
-// NewRequestMetrics returns metrics of no request yet. The failures that alerts
-// ask for are there from the start, at zero.
+// NewRequestMetrics returns metrics of no request yet. The most usual failures are
+// there from the start, at zero.
 func NewRequestMetrics() *RequestMetrics {
 	m := &RequestMetrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
@@ -30,7 +30,7 @@ func NewRequestMetrics() *RequestMetrics {
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "factory_api_errors_total",
-			Help: "Requests to the Factory API that failed, by HTTP status, or timeout, connection or invalid_response where that is not what failed.",
+			Help: "Requests to the Factory API that failed, by HTTP status, or by timeout, connection or invalid_response if the failure was another.",
 		}, []string{"status"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "factory_api_request_duration_seconds",
