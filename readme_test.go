@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,24 @@ func TestREADMEMetrics(t *testing.T) {
 	}
 	table += row("`go_*`, `process_*`, `promhttp_*`", "", "", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
 	checkREADME(t, "metrics", table)
+}
+
+func TestREADMESeries(t *testing.T) {
+	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), testKey))
+	table := "| options | series |\n|---|---|\n"
+	for _, options := range [][]string{
+		{},
+		{"--collector.group-by=email_domain", "--collector.group-by=metadata.team"},
+		{"--collector.per-user"},
+	} {
+		p := start(t, withKey(t, append([]string{"--factory.url=" + api, "--web.disable-exporter-metrics"}, options...)...)...)
+		name := "none"
+		if len(options) > 0 {
+			name = "`" + strings.Join(options, " ") + "`"
+		}
+		table += row(name, strconv.Itoa(len(p.scrape(t))))
+	}
+	checkREADME(t, "series", table)
 }
 
 // flagModels returns the flags that configure something, with their environment variables.
