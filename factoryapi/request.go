@@ -54,8 +54,16 @@ func (l *listing) get(ctx context.Context, cursor string) (page Page, err error)
 		req.Header.Set("User-Agent", l.client.userAgent)
 	}
 
+	if l.client.mayBeDead.Swap(false) {
+		l.client.CloseIdleConnections()
+	}
 	ended := l.client.observe()
-	defer func() { ended(err) }()
+	defer func() {
+		if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == KindTimeout {
+			l.client.mayBeDead.Store(true)
+		}
+		ended(err)
+	}()
 	page, err = l.do(req)
 	switch {
 	case err == nil:
