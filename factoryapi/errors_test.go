@@ -294,6 +294,7 @@ func TestNoPartOfTheKeyComesBack(t *testing.T) {
 		"slashes escaped":     answer{status: 401, body: `{"error":"` + strings.ReplaceAll(apiKey, "/", `\/`) + `"}`},
 		"escaped for HTML":    answer{status: 401, body: "<p>" + strings.ReplaceAll(apiKey, "=", "&#x3D;") + "</p>"},
 		"escaped, lower case": answer{status: 302, header: http.Header{"Location": {"/?key=" + strings.ReplaceAll(apiKey, "=", "%3d")}}},
+		"with a part of it":   answer{status: 401, body: apiKey[:10] + apiKey[6:]},
 		"in two lines":        answer{status: 401, body: apiKey[:15] + "\n" + apiKey[15:]},
 	} {
 		t.Run(name, func(t *testing.T) {

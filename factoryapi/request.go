@@ -159,44 +159,28 @@ func transferError(err error) *Error {
 	return &Error{Kind: kind, Message: err.Error()}
 }
 
-// redacted stands for what must not be shown.
-const redacted = "[redacted]"
-
 // redact removes the key from text that the other side may have made of it: as it
-// is, quoted, or escaped for a URL; and every part of it, where it was shortened, cut
-// off or escaped in some other way.
+// is, quoted, or escaped for a URL; and every part of it that is long enough to be of
+// use, where it was shortened, cut off or escaped in some other way.
 func redact(text, key string) string {
-	if key == "" {
+	telling := min(6, len(key)) // bytes in a row
+	if telling == 0 {
 		return text
 	}
 	quoted := strconv.Quote(key)
-	forms := [...]string{key, quoted[1 : len(quoted)-1], url.QueryEscape(key), url.PathEscape(key)}
-	for _, form := range forms {
-		text = strings.ReplaceAll(text, form, redacted)
-	}
-	for _, form := range forms {
-		text = redactParts(text, form)
-	}
-	return text
-}
-
-// redactParts removes what text and key have in common, if it is long enough to be of
-// use to anybody.
-func redactParts(text, key string) string {
-	const telling = 6 // bytes in a row
+	forms := strings.Join([]string{key, quoted[1 : len(quoted)-1], url.QueryEscape(key), url.PathEscape(key)}, "\n")
 	var kept strings.Builder
-	for i := 0; i < len(text); {
-		end := i
-		for next := i + telling; next <= len(text) && strings.Contains(key, text[i:next]); next++ {
-			end = next
+	end := 0 // of the part that is left out
+	for i := range len(text) {
+		if i+telling <= len(text) && strings.Contains(forms, text[i:i+telling]) {
+			if i >= end {
+				kept.WriteString("[redacted]")
+			}
+			end = i + telling
 		}
-		if end == i {
+		if i >= end {
 			kept.WriteByte(text[i])
-			i++
-			continue
 		}
-		kept.WriteString(redacted)
-		i = end
 	}
 	return kept.String()
 }
