@@ -102,7 +102,7 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "URL with a password", args: "--factory.url=https://user:" + testKey + "@api.factory.ai --factory.api-key-file=DIR/key", want: []string{"--factory.url", "password"}},
 		{name: "URL with a query", args: "--factory.url=https://api.factory.ai?limit=5 --factory.api-key-file=DIR/key", want: []string{"--factory.url", "query"}},
 		{name: "URL with a password, in the demo", args: "--demo --factory.url=https://user:" + testKey + "@api.factory.ai", want: []string{"--factory.url", "password"}},
-		{name: "URL with a secret in its query", args: "--factory.url=api.factory.ai?key=" + testKey, want: []string{"--factory.url", `"api.factory.ai" is not a URL`}},
+		{name: "URL with a secret in its query", args: "--factory.url=api.factory.ai?key=" + testKey, want: []string{"--factory.url", "not a URL like https://api.factory.ai"}},
 		{name: "page size 0", args: "--factory.page-size=0", want: []string{"--factory.page-size=0", "1 to 100"}},
 		{name: "page size 101", args: "--factory.page-size=101", want: []string{"--factory.page-size=101", "1 to 100"}},
 		{name: "page size rubbish", args: "--factory.page-size=many", want: []string{"--factory.page-size=many", "1 to 100"}},

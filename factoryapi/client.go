@@ -192,23 +192,17 @@ func parseURL(s string) (*url.URL, error) {
 		s = DefaultURL
 	}
 	u, err := url.Parse(s)
-	if err != nil {
-		// Not err itself: it quotes the URL, and the URL may hold a password.
-		return nil, errors.New("not a URL")
-	}
-	shown := *u // without what may be secret
-	shown.RawQuery, shown.ForceQuery, shown.Fragment, shown.RawFragment = "", false, "", ""
-	switch {
+	switch { // what may hold a password or a token is not quoted, so not err itself
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return nil, fmt.Errorf("not a URL like %s", DefaultURL)
 	case u.User != nil:
 		return nil, errors.New("a URL with a user or password is not supported: the API key is the only credential")
-	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
-		return nil, fmt.Errorf("%q is not a URL like %s", &shown, DefaultURL)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, fmt.Errorf("%q has a query or a fragment; give the base URL alone, like %s", &shown, DefaultURL)
+		return nil, fmt.Errorf("a URL with a query or a fragment is not supported: give the base URL alone, like %s", DefaultURL)
 	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+usersPath):
-		return nil, fmt.Errorf("%q is more than the base URL; leave %s away", &shown, usersPath)
+		return nil, fmt.Errorf("%q is more than the base URL; leave %s away", s, usersPath)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return nil, fmt.Errorf("%q would send the API key unencrypted; use https", &shown)
+		return nil, fmt.Errorf("%q would send the API key unencrypted; use https", s)
 	}
 	return u.JoinPath(usersPath), nil
 }
