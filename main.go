@@ -52,7 +52,12 @@ const (
 func main() {
 	completeVersion()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the process at once
+		// One is enough even where something hangs that cannot be cancelled, such as
+		// reading a key file from a network that is gone.
+		time.AfterFunc(stopTimeout+time.Second, func() { os.Exit(0) })
+	})
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: error: %s\n", program, err)
 		os.Exit(1)
@@ -101,6 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer client.CloseIdleConnections()
 	cfg.collector.Logger = logger
 	members := collector.New(client, requests, cfg.collector)
+	defer members.Close()
 	handler, err := newHandler(cfg, members, logger)
 	if err != nil {
 		return err
@@ -127,21 +133,13 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, cancelListing
 	}
 
 	logger.Info("Stopping")
+	cancelListing() // and so answer the scrapes that wait for it
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	cancelled := make(chan struct{})
-	go func() {
-		cancelListing() // and so answer the scrapes that wait for it
-		close(cancelled)
-	}()
 	if err := server.Shutdown(ctx); err != nil {
 		server.Close() //nolint:errcheck // whoever did not read by now is cut off
 	}
 	<-stopped
-	select {
-	case <-cancelled:
-	case <-ctx.Done(): // it hangs where nothing can be cancelled: reading a key file from a network that is gone
-	}
 	return nil
 }
 
