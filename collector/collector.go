@@ -111,16 +111,16 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		pages++
 		census.Add(page.Users...)
 	}
+	end := time.Now()
+	counts := census.Counts()
+	// In the order of the exposition: what is in order costs a scrape nothing to sort.
+	slices.SortFunc(counts.Members, func(a, b MemberTimes) int { return cmp.Compare(a.ID, b.ID) })
 	if c.roster != nil {
 		joined, left := roster.Since(c.roster)
 		c.metrics.joined.Add(float64(joined))
 		c.metrics.left.Add(float64(left))
 	}
 	c.roster = roster
-	counts := census.Counts()
-	// In the order of the exposition: what is in order costs a scrape nothing to sort.
-	slices.SortFunc(counts.Members, func(a, b MemberTimes) int { return cmp.Compare(a.ID, b.ID) })
-	end := time.Now()
 	s := &snapshot{Counts: counts, pages: pages, ended: end, duration: end.Sub(start)}
 	c.logSuccess(s)
 	return s, nil
