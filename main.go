@@ -411,6 +411,11 @@ func newFlags(cfg *config) *kingpin.Application {
 			if err != nil {
 				return err
 			}
+			for _, part := range strings.Split(text, ",")[1:] { // a metadata key may well have a comma
+				if _, err := collector.ParseAttribute(part); err == nil {
+					return errors.New("more than one attribute")
+				}
+			}
 			if slices.Contains(census.GroupBy, attribute) {
 				return errors.New("given twice")
 			}
