@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,8 @@ import (
 const (
 	program     = "factory_exporter"
 	keyVariable = "FACTORY_API_KEY"
-	// stopTimeout is how long the answers and the listing under way may take when
-	// the exporter is told to stop.
+	// stopTimeout is how long the answers under way may take when the exporter
+	// is told to stop.
 	stopTimeout = 3 * time.Second
 	// writeTimeout is how long a client may take to read an answer.
 	writeTimeout = time.Minute
@@ -68,9 +69,12 @@ func main() {
 // was not told, so that no build goes without a version.
 func completeVersion() {
 	version.Revision = version.GetRevision()
-	if build, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
-		version.Version = strings.Trim(build.Main.Version, "()") // (devel), if all else is unknown
+	stamp := "(devel)" // as the go command puts it when it does not know
+	if build, ok := debug.ReadBuildInfo(); ok {
+		stamp = cmp.Or(build.Main.Version, stamp)
 	}
+	stamp = strings.TrimPrefix(strings.Trim(stamp, "()"), "v") // 1.2.3, as the linker is told it
+	version.Version = cmp.Or(version.Version, stamp)
 }
 
 // run is the program: it serves until ctx ends. Help and such go to stdout, log

@@ -678,15 +678,15 @@ func TestProcessTellsItsVersionEverywhere(t *testing.T) {
 	}))
 	p := startItself(t, nil, withKey(t, "--factory.url="+api)...)
 	_, _, metrics := fetch(t, http.MethodGet, p.url+"/metrics")
-	found := regexp.MustCompile(`factory_exporter_build_info{.*,version="(.+)"} 1`).FindStringSubmatch(metrics)
+	found := regexp.MustCompile(`factory_exporter_build_info{.*,revision="(.+)",tags=.*,version="(.+)"} 1`).FindStringSubmatch(metrics)
 	if found == nil {
-		t.Fatal("factory_exporter_build_info has no version")
+		t.Fatal("factory_exporter_build_info has no version or revision")
 	}
-	version := found[1]
+	revision, version := found[1], found[2]
 	_, _, landing := fetch(t, http.MethodGet, p.url)
 	for where, says := range map[string][2]string{
-		"landing page": {landing, "(version=" + version + ", "},
-		"log":          {p.stderr.String(), " version=" + version + " revision="},
+		"landing page": {landing, "(version=" + version + ", branch=, revision=" + revision + ")"},
+		"log":          {p.stderr.String(), " version=" + version + " revision=" + revision + " "},
 		"User-Agent":   {<-agents, program + "/" + version},
 	} {
 		if !strings.Contains(says[0], says[1]) {
