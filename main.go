@@ -57,7 +57,7 @@ func main() {
 		stop() // a second signal ends the process at once
 		// One is enough even where something hangs that cannot be cancelled, such as
 		// reading a key file from a network that is gone.
-		time.AfterFunc(stopTimeout+time.Second, func() { os.Exit(0) })
+		time.AfterFunc(stopTimeout+time.Second/2, func() { os.Exit(0) })
 	})
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: error: %s\n", program, err)
