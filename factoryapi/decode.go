@@ -22,7 +22,7 @@ func decodePage(body []byte, users []User) (Page, error) {
 	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
 		return Page{}, errNotJSON
 	}
-	w := walker{text: string(body)}
+	w := newWalker(string(body))
 	if w.peek() != '{' {
 		return Page{}, errors.New("JSON, but not an object")
 	}
@@ -119,8 +119,19 @@ func (w *walker) timestamp() Timestamp {
 // walker is a cursor in JSON text that is known to be valid; so nothing here can
 // fail, only be of another type than hoped for.
 type walker struct {
-	text string
-	pos  int
+	text  string
+	plain bool // all of text is
+	pos   int
+}
+
+func newWalker(text string) walker {
+	return walker{text: text, plain: isPlain(text)}
+}
+
+// isPlain reports whether the strings in text mean what is written, so that the next
+// quote ends one. Hardly a page is not plain, and it is quick to tell.
+func isPlain(text string) bool {
+	return !strings.Contains(text, `\`) && utf8.ValidString(text)
 }
 
 // peek returns the first byte of the next token, and 0 at the end. White space,
@@ -205,32 +216,26 @@ func (w *walker) str() (string, bool) {
 	if w.peek() != '"' {
 		return "", false
 	}
-	start := w.pos
-	plain := w.quoted()
-	raw := w.text[start:w.pos]
-	if plain {
-		return raw[1 : len(raw)-1], true
+	raw := w.quoted()
+	if text := raw[1 : len(raw)-1]; w.plain || isPlain(text) {
+		return text, true
 	}
 	unquoted, _ := jsontext.AppendUnquote(nil, raw) // its error says what was mended
 	return string(unquoted), true
 }
 
-// quoted passes the string at hand and reports whether it is plain: ASCII without
-// escapes.
-func (w *walker) quoted() (plain bool) {
-	plain = true
-	for i := w.pos + 1; ; i++ {
-		switch c := w.text[i]; {
-		case c == '"':
-			w.pos = i + 1
-			return plain
-		case c == '\\':
-			plain = false
-			i++ // what is escaped, a quote for one, ends nothing
-		case c >= utf8.RuneSelf:
-			plain = false
+// quoted passes the string at hand and returns it as it is.
+func (w *walker) quoted() string {
+	start := w.pos
+	w.pos++
+	for !w.plain && w.text[w.pos] != '"' {
+		if w.text[w.pos] == '\\' {
+			w.pos++ // what is escaped, a quote for one, ends nothing
 		}
+		w.pos++
 	}
+	w.pos += strings.IndexByte(w.text[w.pos:], '"') + 1
+	return w.text[start:w.pos]
 }
 
 // scalar reads the value at hand as text if it is a string, a number or a boolean.

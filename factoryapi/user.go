@@ -68,7 +68,7 @@ type Metadata struct{ object string }
 // Get returns the value of a key and whether there is one. Strings, numbers and
 // booleans count, the latter by their text; whatever else the API may send does not.
 func (m Metadata) Get(key string) (value string, ok bool) {
-	w := walker{text: m.object}
+	w := newWalker(m.object)
 	for name := range w.members() {
 		if name == key {
 			value, ok = w.scalar()
