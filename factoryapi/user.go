@@ -1,6 +1,9 @@
 package factoryapi
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Page is one page of the list of users.
 type Page struct {
@@ -48,11 +51,11 @@ const (
 	Invalid
 )
 
-// ParseTimestamp reads RFC 3339 as far as [time.Parse] does: in upper case, and
-// without leap seconds. There may be any number of fractional digits (those beyond
-// nanoseconds are dropped), and the offset may lack its colon. The API document calls
-// its timestamps ISO 8601.
+// ParseTimestamp reads RFC 3339, as far as [time.Parse] does: without leap seconds.
+// There may be any number of fractional digits (those beyond nanoseconds are dropped),
+// and the offset may lack its colon. The API document calls its timestamps ISO 8601.
 func ParseTimestamp(text string) Timestamp {
+	text = strings.ToUpper(text) // RFC 3339 allows t and z as well
 	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return Timestamp{t.UTC(), Valid}
