@@ -69,12 +69,11 @@ func main() {
 // was not told, so that no build goes without a version.
 func completeVersion() {
 	version.Revision = version.GetRevision()
-	stamp := "(devel)" // as the go command puts it when it does not know
+	var stamp string // v1.2.3, (devel), or in a test nothing
 	if build, ok := debug.ReadBuildInfo(); ok {
-		stamp = cmp.Or(build.Main.Version, stamp)
+		stamp = strings.TrimPrefix(strings.Trim(build.Main.Version, "()"), "v") // 1.2.3, as the linker is told it
 	}
-	stamp = strings.TrimPrefix(strings.Trim(stamp, "()"), "v") // 1.2.3, as the linker is told it
-	version.Version = cmp.Or(version.Version, stamp)
+	version.Version = cmp.Or(version.Version, stamp, "devel")
 }
 
 // run is the program: it serves until ctx ends. Help and such go to stdout, log
