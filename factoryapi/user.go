@@ -55,11 +55,13 @@ const (
 // There may be any number of fractional digits (those beyond nanoseconds are dropped),
 // and the offset may lack its colon. The API document calls its timestamps ISO 8601.
 func ParseTimestamp(text string) Timestamp {
-	text = strings.ToUpper(text) // RFC 3339 allows t and z as well
 	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return Timestamp{t.UTC(), Valid}
 		}
+	}
+	if upper := strings.ToUpper(text); upper != text { // RFC 3339 allows t and z as well
+		return ParseTimestamp(upper)
 	}
 	return Timestamp{State: Invalid}
 }
