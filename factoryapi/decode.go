@@ -22,7 +22,8 @@ func decodePage(body []byte, users []User) (Page, error) {
 	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
 		return Page{}, errNotJSON
 	}
-	w := newWalker(string(body))
+	text := string(body)
+	w := walker{text: text, plain: isPlain(text)}
 	if w.peek() != '{' {
 		return Page{}, errors.New("JSON, but not an object")
 	}
@@ -80,7 +81,7 @@ func (w *walker) user(u *User) error {
 		case "lastSignInAt":
 			u.LastSignInAt = w.timestamp()
 		case "metadata":
-			u.Metadata = Metadata{w.skip()}
+			u.Metadata = Metadata{walker{text: w.skip(), plain: w.plain}}
 		}
 	}
 	if u.ID == "" {
@@ -122,10 +123,6 @@ type walker struct {
 	text  string
 	plain bool // all of text is
 	pos   int
-}
-
-func newWalker(text string) walker {
-	return walker{text: text, plain: isPlain(text)}
 }
 
 // isPlain reports whether the strings in text mean what is written, so that the next

@@ -68,12 +68,12 @@ func ParseTimestamp(text string) Timestamp {
 
 // Metadata are the attributes that an organization gave to a user: the text of a
 // JSON object, read when it is asked. Its zero value holds none.
-type Metadata struct{ object string }
+type Metadata struct{ object walker }
 
 // Get returns the value of a key and whether there is one. Strings, numbers and
 // booleans count, the latter by their text; whatever else the API may send does not.
 func (m Metadata) Get(key string) (value string, ok bool) {
-	w := newWalker(m.object)
+	w := m.object // a copy, so that it is read from its beginning each time
 	for name := range w.members() {
 		if name == key {
 			value, ok = w.scalar()
