@@ -7,7 +7,7 @@ FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
-COPY main.go ./
+COPY *.go ./
 COPY collector ./collector
 COPY factoryapi ./factoryapi
 ARG TARGETOS

@@ -29,7 +29,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
 )
@@ -47,7 +46,7 @@ type fault struct {
 	name string
 
 	// What goes wrong: the answer, or the way to the API.
-	serve fakeapi.Behaviour
+	serve fakeapi.Behavior
 	dial  func(context.Context) error
 
 	// pages are a first, a middle and the last page that it strikes: 1, 4 and 7 if not set.
@@ -304,7 +303,7 @@ func newWorld(t *testing.T, f *fault, args ...string) *world {
 		"--collector.group-by=email_domain", "--collector.group-by=metadata.team", "--collector.per-user",
 		"--web.disable-exporter-metrics", "--log.level=debug",
 	}, args...)...)
-	cfg.client.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+	recording := roundTripper(func(r *http.Request) (*http.Response, error) {
 		w.mu.Lock()
 		w.hosts = append(w.hosts, r.URL.Host)
 		w.mu.Unlock()
@@ -316,7 +315,7 @@ func newWorld(t *testing.T, f *fault, args ...string) *world {
 		return transport.RoundTrip(r)
 	})
 	t.Cleanup(transport.CloseIdleConnections)
-	w.network = servePipe(t, newExporter(t, cfg, w.logs))
+	w.network = servePipe(t, newTestServer(t, cfg, recording, w.logs))
 	client := &http.Transport{DialContext: w.network.DialContext, DisableCompression: true}
 	t.Cleanup(client.CloseIdleConnections)
 	w.exporter = &http.Client{Transport: client}
@@ -574,7 +573,7 @@ func TestScrapesThatWaitShareTheRetries(t *testing.T) {
 func TestListingEndsAtItsDeadline(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		serve    fakeapi.Behaviour
+		serve    fakeapi.Behavior
 		status   string
 		requests int
 		took     time.Duration
@@ -630,7 +629,7 @@ func TestNothingRunsWithoutScrapes(t *testing.T) {
 func TestLargeBodiesTakeLittleMemory(t *testing.T) {
 	for _, test := range []struct {
 		name  string
-		serve fakeapi.Behaviour
+		serve fakeapi.Behavior
 		most  int // bytes sent
 	}{
 		{"endless", fakeapi.Endless(), 17 << 20},
@@ -677,7 +676,7 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 	elsewhereURL := serveAPI(t, elsewhere)
 	rows := []struct {
 		name   string
-		serve  fakeapi.Behaviour
+		serve  fakeapi.Behavior
 		status string
 		takes  time.Duration
 	}{
@@ -910,28 +909,22 @@ func serveOn(t *testing.T, listener net.Listener, server *http.Server) {
 	})
 }
 
-// newExporter returns the exporter's server. Its key is testKey.
-func newExporter(t *testing.T, cfg *config, logs io.Writer) *http.Server {
+// newTestServer returns the server of an exporter whose key is testKey and whose requests
+// go by transport.
+func newTestServer(t *testing.T, cfg *config, transport http.RoundTripper, logs io.Writer) *http.Server {
 	t.Helper()
 	key, err := factoryapi.NewStaticKey(testKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.client.Credentials = key
-	logger := newLogger(logs, cfg)
-	requests := collector.NewRequestMetrics()
-	cfg.client.Observe = requests.Observe
-	client, err := factoryapi.New(cfg.client)
+	api := cfg.api
+	api.Credentials, api.Transport = key, transport
+	logger := newLogger(logs, cfg.logLevel, cfg.logFormat)
+	handler, stop, err := newExporter(cfg, api, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.collector.Logger = logger
-	members := collector.New(client, requests, cfg.collector)
-	t.Cleanup(members.Close)
-	handler, err := newHandler(cfg, members, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(stop)
 	return newServer(handler, logger)
 }
 
@@ -1001,7 +994,7 @@ type cursorsKey struct{}
 func cursorsOf(r *http.Request) []string { return r.Context().Value(cursorsKey{}).([]string) }
 
 // cursorAgain sends the page with the cursor that led to it, or to one so many pages before.
-func cursorAgain(before int) fakeapi.Behaviour {
+func cursorAgain(before int) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		cursors := cursorsOf(r)
 		fakeapi.Cursor(cursors[len(cursors)-1-before])(w, r, page)
@@ -1011,7 +1004,7 @@ func cursorAgain(before int) fakeapi.Behaviour {
 const emptyPagePrefix = "empty:"
 
 // emptyPage sends an empty page, whose cursor leads to the page that should have been sent.
-func emptyPage() fakeapi.Behaviour {
+func emptyPage() fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		cursors := cursorsOf(r)
 		cursor := cursors[len(cursors)-1]
@@ -1032,7 +1025,7 @@ func emptyPage() fakeapi.Behaviour {
 
 // refuse answers with a status, a header of these names and values, and an error body that echoes
 // the key.
-func refuse(status int, header ...string) fakeapi.Behaviour {
+func refuse(status int, header ...string) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
@@ -1055,14 +1048,14 @@ const htmlPage = "<!DOCTYPE html>\n<html><body>\n<h1>Not for KEY</h1>\n" +
 	"<p>nor for KEY nor for KEY nor for KEY nor for KEY nor for KEY nor for KEY</p></body></html>\n"
 
 // respond answers with this body, in which KEY is the key.
-func respond(status int, contentType, body string) fakeapi.Behaviour {
+func respond(status int, contentType, body string) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		fakeapi.Respond(status, contentType, strings.ReplaceAll(body, "KEY", keyOf(r)))(w, r, page)
 	}
 }
 
 // respondCut answers with an echo of the key that breaks off half way.
-func respondCut(status int) fakeapi.Behaviour {
+func respondCut(status int) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		echo := "no access for " + keyOf(r)
 		w.Header().Set("Content-Length", strconv.Itoa(len(echo)))
@@ -1078,14 +1071,14 @@ func keyOf(r *http.Request) string {
 }
 
 // retryAt answers 429 with a date that is so far away.
-func retryAt(after time.Duration) fakeapi.Behaviour {
+func retryAt(after time.Duration) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		refuse(http.StatusTooManyRequests, "Retry-After", time.Now().Add(after).UTC().Format(http.TimeFormat))(w, r, page)
 	}
 }
 
 // redirect answers with a Location that the key is added to.
-func redirect(status int, to string) fakeapi.Behaviour {
+func redirect(status int, to string) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		w.Header().Set("Location", to+keyOf(r))
 		refuse(status)(w, r, page)
@@ -1093,13 +1086,13 @@ func redirect(status int, to string) fakeapi.Behaviour {
 }
 
 // success sends the page with a status of one's own.
-func success(status int) fakeapi.Behaviour {
+func success(status int) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		fakeapi.Respond(status, "application/json", string(page))(w, r, page)
 	}
 }
 
-func with(header, value string, then fakeapi.Behaviour) fakeapi.Behaviour {
+func with(header, value string, then fakeapi.Behavior) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		w.Header().Set(header, value)
 		then(w, r, page)
@@ -1107,7 +1100,7 @@ func with(header, value string, then fakeapi.Behaviour) fakeapi.Behaviour {
 }
 
 // compressed sends a body as the client asks for it: compressed.
-func compressed(body []byte) fakeapi.Behaviour {
+func compressed(body []byte) fakeapi.Behavior {
 	var packed bytes.Buffer
 	packer := gzip.NewWriter(&packed)
 	_, err := packer.Write(body)
@@ -1124,7 +1117,7 @@ func compressed(body []byte) fakeapi.Behaviour {
 }
 
 // late sends the page after a while.
-func late(after time.Duration) fakeapi.Behaviour {
+func late(after time.Duration) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		time.Sleep(after)
 		success(200)(w, r, page)
@@ -1132,7 +1125,7 @@ func late(after time.Duration) fakeapi.Behaviour {
 }
 
 // endless answers with a status and a body that never ends.
-func endless(status int) fakeapi.Behaviour {
+func endless(status int) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		w.WriteHeader(status)
 		for r.Context().Err() == nil {
@@ -1144,7 +1137,7 @@ func endless(status int) fakeapi.Behaviour {
 }
 
 // large is fakeapi.Large, made once: it is sent often.
-func large(size int) fakeapi.Behaviour {
+func large(size int) fakeapi.Behavior {
 	padding := []byte(`{"padding":"` + strings.Repeat("x", size) + `",`)
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		w.Header().Set("Content-Type", "application/json")
@@ -1156,7 +1149,7 @@ func large(size int) fakeapi.Behaviour {
 }
 
 // raw sends bytes that need not be HTTP, in which KEY is the key, and ends the connection.
-func raw(text string) fakeapi.Behaviour {
+func raw(text string) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -1167,7 +1160,7 @@ func raw(text string) fakeapi.Behaviour {
 	}
 }
 
-func endlessHeader() fakeapi.Behaviour {
+func endlessHeader() fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -1185,11 +1178,11 @@ func dialError(err error) func(context.Context) error {
 	return func(context.Context) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
 }
 
-func edit(field string, value any) fakeapi.Behaviour {
+func edit(field string, value any) fakeapi.Behavior {
 	return fakeapi.Edit(func(page map[string]any) { page[field] = value })
 }
 
-func editUsers(change func(user map[string]any)) fakeapi.Behaviour {
+func editUsers(change func(user map[string]any)) fakeapi.Behavior {
 	return fakeapi.Edit(func(page map[string]any) {
 		for _, user := range page["users"].([]any) {
 			change(user.(map[string]any))
@@ -1197,7 +1190,7 @@ func editUsers(change func(user map[string]any)) fakeapi.Behaviour {
 	})
 }
 
-func sendTeam(value any) fakeapi.Behaviour {
+func sendTeam(value any) fakeapi.Behavior {
 	return editUsers(func(user map[string]any) { user["metadata"].(map[string]any)["team"] = value })
 }
 
@@ -1235,7 +1228,7 @@ func nestEverywhere(page map[string]any) {
 const spoiltText = "\uFFFD\a\"\\\n\x00\uFFFD."
 
 // spoilStrings sends strings that end in invalid UTF-8 and in control characters.
-func spoilStrings() fakeapi.Behaviour {
+func spoilStrings() fakeapi.Behavior {
 	const end = "\u2588\a\"\\\n\x00\u2588." // the block is made invalid below
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		var content map[string]any

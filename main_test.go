@@ -160,7 +160,7 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "flag without a value", args: "--factory.page-size", want: []string{"--factory.page-size"}},
 		{name: "flag twice", args: "--factory.page-size=10 --factory.page-size=10", want: []string{"factory.page-size", "repeated"}},
 		{name: "boolean twice", args: "--demo --demo", want: []string{"demo", "repeated"}},
-		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "flags alone"}},
+		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "flags only"}},
 		{name: "boolean with a value", args: "--demo=true", want: []string{`unexpected argument "true"`, "--no-flag"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -495,7 +495,7 @@ func TestStopAnswersWaitingScrapes(t *testing.T) {
 	}
 	for series, value := range s {
 		if strings.HasPrefix(series, "factory_api_errors_total") && value != 0 {
-			t.Errorf("%s is %g: a request that was cancelled is no error", series, value)
+			t.Errorf("%s is %g: a request that was canceled is no error", series, value)
 		}
 	}
 }

@@ -446,8 +446,7 @@ func exporterOf(t *testing.T, api http.Handler, args ...string) *http.Server {
 	cfg := parse(t, append(args, "--factory.url=http://localhost")...)
 	transport := &http.Transport{DialContext: servePipe(t, &http.Server{Handler: api}).DialContext}
 	t.Cleanup(transport.CloseIdleConnections)
-	cfg.client.Transport = transport
-	return newExporter(t, cfg, io.Discard)
+	return newTestServer(t, cfg, transport, io.Discard)
 }
 
 // authority signs certificates.

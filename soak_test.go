@@ -239,7 +239,7 @@ func memberCounts(s samples) samples {
 // injectFaults lets the API fail, recover and fail again until ctx ends, and returns how
 // often it failed.
 func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (injected int) {
-	ways := []fakeapi.Behaviour{
+	ways := []fakeapi.Behavior{
 		fakeapi.Status(http.StatusUnauthorized),
 		fakeapi.Status(http.StatusTooManyRequests),
 		fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1"),

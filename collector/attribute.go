@@ -8,7 +8,7 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// Attribute is something that members can be grouped by. Make one with
+// Attribute is a property that members can be grouped by. Make one with
 // [ParseAttribute].
 type Attribute struct {
 	metadataKey string // empty: the domain of the mail address
@@ -28,7 +28,7 @@ func ParseAttribute(name string) (Attribute, error) {
 	if !ok || key == "" {
 		return Attribute{}, fmt.Errorf("%q is neither %s nor %sKEY", name, emailDomain, metadataPrefix)
 	}
-	if !utf8.ValidString(key) { // no label can hold it, and no key of JSON is it
+	if !utf8.ValidString(key) { // neither a label nor a key in JSON can be that
 		return Attribute{}, fmt.Errorf("%q is not valid UTF-8", name)
 	}
 	return Attribute{metadataKey: key}, nil
@@ -42,8 +42,9 @@ func (a Attribute) String() string {
 	return metadataPrefix + a.metadataKey
 }
 
-// Of returns the user's value, empty if there is none: the mail address's part
-// behind the last @ in lower case, or the metadata's value as it is.
+// Of returns the user's value of the attribute: the part of the mail address behind
+// the last @ in lower case, or the value in the metadata as it is. It returns an
+// empty text if there is none.
 func (a Attribute) Of(user *factoryapi.User) string {
 	if a.metadataKey != "" {
 		value, _ := user.Metadata.Get(a.metadataKey)

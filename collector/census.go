@@ -18,22 +18,22 @@ type Window struct {
 	Length time.Duration
 }
 
-// CensusConfig says what a [Census] counts beside the plain totals.
+// CensusConfig says what a [Census] counts in addition to the plain totals.
 type CensusConfig struct {
 	Windows []Window
 	// GroupBy are the attributes to count by.
 	GroupBy []Attribute
-	// GroupLimit is how many values of an attribute are kept; the members of all
-	// others are summed under OtherValue. Zero keeps none.
+	// GroupLimit is how many values of an attribute are kept. The members of all
+	// other values are summed under OtherValue. Zero keeps none.
 	GroupLimit int
 	// PerUser keeps each member's id and timestamps.
 	PerUser bool
 }
 
-// Values that stand for members of no value of their own.
+// Values of an attribute that do not come from the API.
 const (
-	OtherValue = "(other)" // of a value beyond the limit
-	NoValue    = "(none)"  // without a value
+	OtherValue = "(other)" // members whose value is beyond the limit
+	NoValue    = "(none)"  // members without a value
 )
 
 // ageBuckets are the upper bounds of the histogram of sign-in ages, in days.
@@ -49,18 +49,18 @@ type Counts struct {
 	SignInAges    AgeHistogram
 	Groups        []GroupCounts // by attribute, the largest value first, NoValue and OtherValue last
 	Members       []MemberTimes // with CensusConfig.PerUser
-	Duplicates    int           // entries whose id was met before
+	Duplicates    int           // entries whose id had already appeared
 	Invalid       InvalidCounts
 }
 
-// WindowCounts are members as one window sees them. Its edges are part of it.
+// WindowCounts counts members in one window. The edges belong to the window.
 type WindowCounts struct {
 	Active int // signed in within the window
 	Idle   int // account older than the window, no sign-in within it
 	New    int // account made within the window
 }
 
-// AgeHistogram is the time since the last sign-in of members who signed in.
+// AgeHistogram is the time since the last sign-in, over members who ever signed in.
 type AgeHistogram struct {
 	Count   uint64
 	Seconds float64            // the sum
@@ -74,22 +74,22 @@ type GroupCounts struct {
 	Windows          []WindowCounts
 }
 
-// MemberTimes are the timestamps of one member; those that are unknown are not
-// Valid.
+// MemberTimes are the timestamps of one member. An unknown one is not Valid.
 type MemberTimes struct {
 	ID                      string
 	CreatedAt, LastSignInAt factoryapi.Timestamp
 }
 
-// InvalidCounts are timestamps that could not be read, by field. The API document
-// requires createdAt, so one that is missing counts as well.
+// InvalidCounts counts timestamps that could not be read, by field. The API document
+// requires createdAt, so a missing createdAt counts as well.
 type InvalidCounts struct{ CreatedAt, LastSignInAt int }
 
-// Census counts users at one instant. It is pure: no clock, no I/O; the order of
-// the users does not matter, but that of users who share an id: the first one counts.
+// Census counts users at one instant. It is pure: it has no clock and does no I/O. If
+// several users share an id, the first one counts; apart from that, the order of the
+// users does not matter.
 //
-// A timestamp that cannot be read makes no claim: its user counts in nothing that
-// needs it. A sign-in in the future counts as one just now, and so does a creation.
+// A user with a timestamp that cannot be read does not count in numbers that need the
+// timestamp. A sign-in or a creation in the future counts as one that is just now.
 type Census struct {
 	cfg    CensusConfig
 	now    time.Time
@@ -113,7 +113,7 @@ func NewCensus(cfg CensusConfig, now time.Time, roster *Roster) *Census {
 	return c
 }
 
-// Add counts users, but none whose id was counted before.
+// Add counts users. A user whose id was counted before is a duplicate.
 func (c *Census) Add(users ...factoryapi.User) {
 	for i, isNew := range c.roster.add(users) {
 		if isNew {
@@ -149,8 +149,8 @@ func (c *Census) addNew(user *factoryapi.User) {
 	}
 }
 
-// Counts returns the numbers of all users added so far. They share nothing with
-// the census but its per-user list.
+// Counts returns the numbers of all users added so far. They share only the per-user
+// list with the census.
 func (c *Census) Counts() Counts {
 	counts := Counts{
 		Users:         c.users,
@@ -167,7 +167,7 @@ func (c *Census) Counts() Counts {
 	return counts
 }
 
-// person is what a census sees in a user: what is known, and how long ago it was.
+// person is what a census knows of a user: which events are known, and their age.
 type person struct {
 	created, signedIn, mayHaveSignedIn bool
 	sinceCreation, sinceSignIn         time.Duration
@@ -230,7 +230,7 @@ func (c *Census) largest(groups map[string]*GroupCounts) []GroupCounts {
 		switch value {
 		case NoValue:
 			always = append(always, group.clone())
-		case OtherValue: // somebody's own value of that name joins the others
+		case OtherValue: // an API's value of the same name is added to the others
 			other.add(group)
 		default:
 			ranked = append(ranked, group.clone())
@@ -265,9 +265,9 @@ func (g *GroupCounts) add(other *GroupCounts) {
 	}
 }
 
-// ageCounts gathers a histogram. The sum is kept in whole numbers: seconds and
-// nanoseconds apart, since a Duration cannot hold that of a large organization, and
-// floats would make it depend on the order of the users.
+// ageCounts gathers a histogram. It keeps seconds and nanoseconds as two whole numbers:
+// a Duration cannot hold the sum of a large organization, and a sum of floats would
+// depend on the order of the users.
 type ageCounts struct {
 	buckets              [len(ageBuckets)]uint64 // cumulative
 	count                uint64

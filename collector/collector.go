@@ -39,11 +39,10 @@ type Config struct {
 type Collector struct {
 	cfg      Config
 	lister   Lister
-	requests *RequestMetrics
 	metrics  *metrics
 	listings *listings
 
-	// These belong to the listing under way; there is never a second one.
+	// Only the listing under way uses these, and there is never a second one.
 	roster       *Roster // of the newest complete listing, nil before
 	failure      string  // why the last listing failed, empty if it did not
 	failingSince time.Time
@@ -51,31 +50,27 @@ type Collector struct {
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// New returns a collector for what lister lists. It also exposes requests, which
-// is to observe the lister's requests.
-func New(lister Lister, requests *RequestMetrics, cfg Config) *Collector {
+// New returns a collector for the members that lister lists.
+func New(lister Lister, cfg Config) *Collector {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	c := &Collector{cfg: cfg, lister: lister, requests: requests, metrics: newMetrics()}
+	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics()}
 	c.listings = newListings(cfg.Schedule, c.list)
 	return c
 }
 
-// Close cancels a listing under way and waits for its end. What was counted can
-// still be collected.
+// Close cancels a listing under way and waits for its end. The numbers of earlier
+// listings can still be collected.
 func (c *Collector) Close() { c.listings.close() }
 
 // Scrape waits until there is a listing that is new enough, or ctx ends, and
-// returns what may then be shown. It starts a listing, or joins the one under way,
-// unless the newest is young enough; the listing goes on if ctx ends before it.
+// returns the series to show then. It starts a listing or joins the one under way,
+// unless the newest listing is young enough. The listing goes on when ctx ends.
 func (c *Collector) Scrape(ctx context.Context) prometheus.Collector {
 	return scrape{c, c.listings.wait(ctx)}
 }
 
 // Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	c.metrics.describe(ch)
-	c.requests.Describe(ch)
-}
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) { c.metrics.describe(ch) }
 
 // Collect implements prometheus.Collector. It waits as long as a listing takes;
 // use Scrape where there is a deadline.
@@ -89,10 +84,7 @@ type scrape struct {
 	state state
 }
 
-func (s scrape) Collect(ch chan<- prometheus.Metric) {
-	s.metrics.collect(ch, s.state, &s.cfg)
-	s.requests.Collect(ch)
-}
+func (s scrape) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch, s.state, &s.cfg) }
 
 // list makes one listing: all pages or an error.
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
@@ -113,7 +105,7 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	}
 	end := time.Now()
 	counts := census.Counts()
-	// In the order of the exposition: what is in order costs a scrape nothing to sort.
+	// The exposition has this order. A scrape need not sort what is sorted already.
 	slices.SortFunc(counts.Members, func(a, b MemberTimes) int { return cmp.Compare(a.ID, b.ID) })
 	if c.roster != nil {
 		joined, left := roster.Since(c.roster)
@@ -126,10 +118,10 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	return s, nil
 }
 
-// logFailure tells of a failure once, when failures begin or their reason changes.
+// logFailure logs a failure when failures begin and when their reason changes.
 func (c *Collector) logFailure(err error, duration time.Duration) {
 	if errors.Is(err, context.Canceled) {
-		c.cfg.Logger.Debug("Listing cancelled", "duration", duration)
+		c.cfg.Logger.Debug("Listing canceled", "duration", duration)
 		return
 	}
 	c.cfg.Logger.Debug("Listing failed", "duration", duration, "err", err)
@@ -150,12 +142,4 @@ func (c *Collector) logSuccess(s *snapshot) {
 		c.cfg.Logger.Info("Listing the members works again", "failed_for", time.Since(c.failingSince).Round(time.Second), "members", s.Users)
 		c.failure = ""
 	}
-}
-
-// reasonOf is the failure in one word: that of the API's error, or "other".
-func reasonOf(err error) string {
-	if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
-		return failure.Reason()
-	}
-	return "other"
 }

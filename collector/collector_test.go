@@ -38,9 +38,9 @@ func TestLogTellsOfAFailureOnce(t *testing.T) {
 		logged := 0
 		for _, step := range []struct {
 			name  string
-			fault fakeapi.Behaviour // nil: none
-			level string            // of the one line; empty: none
-			about string            // something in it
+			fault fakeapi.Behavior // nil: none
+			level string           // of the one line; empty: none
+			about string           // something in it
 		}{
 			{"works from the start", nil, "", ""},
 			{"failures begin", fakeapi.Status(http.StatusUnauthorized), "ERROR", "401"},
@@ -76,7 +76,7 @@ func TestLogTellsOfAFailureOnce(t *testing.T) {
 }
 
 func TestKeyIsNeverLoggedOrExposed(t *testing.T) {
-	for name, fault := range map[string]fakeapi.Behaviour{
+	for name, fault := range map[string]fakeapi.Behavior{
 		"in an error":           fakeapi.Respond(http.StatusUnauthorized, "application/json", `{"detail":"unknown key `+key+`","status":401,"title":"Unauthorized"}`),
 		"in HTML":               fakeapi.Respond(http.StatusForbidden, "text/html", "<p>Bearer "+key+"</p>"),
 		"in a redirect":         fakeapi.Redirect("http://elsewhere.example/?key=" + key),
@@ -111,7 +111,7 @@ func TestExpositionOfAnOrganization(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, everything(t))
 		f.api.SetLatency(250 * time.Millisecond)
-		golden(t, "testdata/scrape.prom", exposition(t, f.Scrape(t.Context())))
+		golden(t, "testdata/scrape.prom", exposition(t, f.Scrape(t.Context()), f.requests))
 	})
 }
 
@@ -120,12 +120,12 @@ func TestExpositionOfFailuresFromTheStart(t *testing.T) {
 		f := newFixture(t, everything(t))
 		f.api.SetLatency(250 * time.Millisecond)
 		f.api.SetKey("rotated")
-		golden(t, "testdata/scrape_failing.prom", exposition(t, f.Scrape(t.Context())))
+		golden(t, "testdata/scrape_failing.prom", exposition(t, f.Scrape(t.Context()), f.requests))
 	})
 }
 
 func TestMetricsLint(t *testing.T) {
-	for name, fault := range map[string]fakeapi.Behaviour{
+	for name, fault := range map[string]fakeapi.Behavior{
 		"of an organization":       nil,
 		"of failures":              fakeapi.Status(http.StatusInternalServerError),
 		"of another kind of those": fakeapi.CutJSON(),
@@ -413,8 +413,9 @@ type settings struct {
 // fixture is a collector of a fake organization.
 type fixture struct {
 	*collector.Collector
-	org *fakeapi.Organization
-	api *fakeapi.Server
+	requests *collector.RequestMetrics
+	org      *fakeapi.Organization
+	api      *fakeapi.Server
 }
 
 // newFixture returns a fixture that is closed when the test ends.
@@ -422,10 +423,10 @@ func newFixture(t testing.TB, s settings) *fixture {
 	t.Helper()
 	f := &fixture{org: fakeapi.NewOrganization(s.members...)}
 	f.api = fakeapi.NewServer(f.org, key)
-	requests := collector.NewRequestMetrics()
-	s.client.Observe = requests.Observe
+	f.requests = collector.NewRequestMetrics()
+	s.client.Observe = f.requests.Observe
 	s.collector.Schedule.ListingTimeout = cmp.Or(s.collector.Schedule.ListingTimeout, 10*time.Minute)
-	f.Collector = collector.New(dial(t, f.api, s.client), requests, s.collector)
+	f.Collector = collector.New(dial(t, f.api, s.client), s.collector)
 	t.Cleanup(f.Close)
 	return f
 }
@@ -492,7 +493,7 @@ func windows(labels ...string) collector.CensusConfig {
 // scrape returns what a scrape with this context shows.
 func (f *fixture) scrape(t testing.TB, ctx context.Context) samples {
 	t.Helper()
-	return read(t, f.Scrape(ctx))
+	return read(t, f.Scrape(ctx), f.requests)
 }
 
 // scrapeWithin is a scrape with a deadline.
@@ -545,10 +546,10 @@ func (s samples) count(name string) (n int) {
 }
 
 // read returns what a collector collects.
-func read(t testing.TB, c prometheus.Collector) samples {
+func read(t testing.TB, collectors ...prometheus.Collector) samples {
 	t.Helper()
 	got := samples{}
-	for line := range strings.Lines(exposition(t, c)) {
+	for line := range strings.Lines(exposition(t, collectors...)) {
 		if strings.HasPrefix(line, "#") {
 			continue
 		}
@@ -564,9 +565,9 @@ func read(t testing.TB, c prometheus.Collector) samples {
 }
 
 // exposition is what a collector collects in the text format, families by name.
-func exposition(t testing.TB, c prometheus.Collector) string {
+func exposition(t testing.TB, collectors ...prometheus.Collector) string {
 	t.Helper()
-	families, err := registryOf(t, c).Gather()
+	families, err := registryOf(t, collectors...).Gather()
 	if err != nil {
 		t.Error(err)
 	}
@@ -580,11 +581,13 @@ func exposition(t testing.TB, c prometheus.Collector) string {
 }
 
 // registryOf returns a registry that lets no inconsistency through.
-func registryOf(t testing.TB, c prometheus.Collector) *prometheus.Registry {
+func registryOf(t testing.TB, collectors ...prometheus.Collector) *prometheus.Registry {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	if err := registry.Register(c); err != nil {
-		t.Error(err)
+	for _, c := range collectors {
+		if err := registry.Register(c); err != nil {
+			t.Error(err)
+		}
 	}
 	return registry
 }

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Schedule says when to list, and for how long a listing is of use.
+// Schedule says when to list, and for how long a listing may be shown.
 type Schedule struct {
-	// ListingTimeout bounds one listing; nothing does if it is zero.
+	// ListingTimeout bounds one listing. Zero means no bound.
 	ListingTimeout time.Duration
-	// CacheTTL: a complete listing younger than this is used as it is.
+	// CacheTTL is the age below which a complete listing is used again.
 	CacheTTL time.Duration
-	// MaxStale is how old a complete listing may be and still be shown when a
-	// newer one failed or is not ready. With zero, and no CacheTTL, a scrape shows
-	// only what it waited for itself.
+	// MaxStale is how old a complete listing may be and still be shown when a newer
+	// one failed or is not ready. If MaxStale and CacheTTL are zero, a scrape shows
+	// only a listing that it waited for.
 	MaxStale time.Duration
 }
 
@@ -26,36 +26,35 @@ type snapshot struct {
 	duration time.Duration
 }
 
-// listings decides when to list. Nothing in it runs by itself: a listing starts
-// when somebody waits for one, there is never more than one under way, and it goes
-// on when all who waited have gone.
+// listings decides when to list. A listing starts when somebody waits for one, and it
+// goes on when all who waited have gone. There is never more than one under way.
 type listings struct {
 	schedule Schedule
 	list     func(context.Context) (*snapshot, error)
-	lifetime context.Context // ends with close
-	end      context.CancelFunc
+	ctx      context.Context // of all listings; close cancels it
+	cancel   context.CancelFunc
 
 	mu     sync.Mutex
-	flight *flight   // the listing under way, if any
+	call   *call     // the listing under way, if any
 	newest *snapshot // the newest complete listing
 	up     bool      // whether the listing that ended last was complete
 }
 
-// flight is a listing under way.
-type flight struct {
-	ended    chan struct{}
+// call is a listing under way.
+type call struct {
+	done     chan struct{}
 	complete bool // guarded by listings.mu
 }
 
 func newListings(schedule Schedule, list func(context.Context) (*snapshot, error)) *listings {
 	l := &listings{schedule: schedule, list: list}
-	l.lifetime, l.end = context.WithCancel(context.Background())
+	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
 
 // state is what a scrape may show.
 type state struct {
-	snapshot   *snapshot // nil: nothing that is fresh enough
+	snapshot   *snapshot // nil if none is fresh enough
 	up         bool
 	inProgress bool
 }
@@ -63,10 +62,10 @@ type state struct {
 // wait returns the state once a listing that is new enough has ended, or ctx has.
 func (l *listings) wait(ctx context.Context) state {
 	now := time.Now()
-	flight := l.join(now)
-	if flight != nil {
+	call := l.join(now)
+	if call != nil {
 		select {
-		case <-flight.ended:
+		case <-call.done:
 		case <-ctx.Done():
 		}
 		now = time.Now()
@@ -74,33 +73,33 @@ func (l *listings) wait(ctx context.Context) state {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := state{up: l.up, inProgress: l.flight != nil}
+	s := state{up: l.up, inProgress: l.call != nil}
 	limit := max(l.schedule.MaxStale, l.schedule.CacheTTL)
-	if flight != nil && flight.complete || l.newest != nil && limit > 0 && l.age(now) <= limit {
+	if call != nil && call.complete || l.newest != nil && limit > 0 && l.age(now) <= limit {
 		s.snapshot = l.newest
 	}
 	return s
 }
 
-// join returns the listing under way, which it may have to start, or nil if there
-// is none to wait for.
-func (l *listings) join(now time.Time) *flight {
+// join returns the listing to wait for, and starts it if none is under way. It returns
+// nil if the newest listing is young enough.
+func (l *listings) join(now time.Time) *call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.newest != nil && l.age(now) < l.schedule.CacheTTL {
 		return nil
 	}
-	if l.flight == nil && l.lifetime.Err() == nil {
-		l.flight = &flight{ended: make(chan struct{})}
-		go l.fly(l.flight)
+	if l.call == nil && l.ctx.Err() == nil {
+		l.call = &call{done: make(chan struct{})}
+		go l.run(l.call)
 	}
-	return l.flight
+	return l.call
 }
 
-// fly makes one listing.
-func (l *listings) fly(flight *flight) {
-	defer close(flight.ended)
-	ctx := l.lifetime
+// run makes one listing.
+func (l *listings) run(c *call) {
+	defer close(c.done)
+	ctx := l.ctx
 	if l.schedule.ListingTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, l.schedule.ListingTimeout)
@@ -110,28 +109,28 @@ func (l *listings) fly(flight *flight) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.flight = nil
+	l.call = nil
 	switch {
 	case err == nil:
-		flight.complete = true
+		c.complete = true
 		l.newest = snapshot
 		l.up = true
-	case l.lifetime.Err() == nil: // else it was cancelled, which says nothing of the API
+	case l.ctx.Err() == nil: // a canceled listing says nothing about the API
 		l.up = false
 	}
 }
 
-// age is that of the newest complete listing.
+// age returns the age of the newest complete listing.
 func (l *listings) age(now time.Time) time.Duration { return now.Sub(l.newest.ended) }
 
 // close cancels the listing under way, if any, and waits for its end. No other
-// will start.
+// listing will start.
 func (l *listings) close() {
-	l.end()
+	l.cancel()
 	l.mu.Lock()
-	flight := l.flight
+	call := l.call
 	l.mu.Unlock()
-	if flight != nil {
-		<-flight.ended
+	if call != nil {
+		<-call.done
 	}
 }

@@ -58,7 +58,7 @@ func TestScrapeWaitsForTheWholeListingWithoutADeadline(t *testing.T) {
 		f.api.SetLatency(20 * time.Second)
 		for name, scrape := range map[string]func() samples{
 			"Scrape":  func() samples { return f.scrape(t, context.Background()) },
-			"Collect": func() samples { return read(t, f.Collector) },
+			"Collect": func() samples { return read(t, f.Collector, f.requests) },
 		} {
 			start := time.Now()
 			scrape().check(t, name, samples{"factory_users": 3, "factory_listing_duration_seconds": 60, "factory_listing_in_progress": 0})
@@ -131,9 +131,9 @@ func TestScrapeWhoseClientGoesAwayDoesNotStopTheListing(t *testing.T) {
 				if tt.cancel == 0 {
 					cancel()
 				}
-				f.scrape(t, ctx).check(t, "cancelled", samples{"factory_users": absent, "factory_listing_in_progress": 1})
+				f.scrape(t, ctx).check(t, "canceled", samples{"factory_users": absent, "factory_listing_in_progress": 1})
 				if took := time.Since(start); took != tt.cancel {
-					t.Errorf("the cancelled scrape answered after %s, want %s", took, tt.cancel)
+					t.Errorf("the canceled scrape answered after %s, want %s", took, tt.cancel)
 				}
 				time.Sleep(time.Minute)
 				f.scrape(t, t.Context()).check(t, "a minute later", samples{
@@ -259,7 +259,7 @@ func TestWithoutMaxStaleAScrapeShowsOnlyWhatItWaitedFor(t *testing.T) {
 }
 
 func TestListingIsCompleteOrNothing(t *testing.T) {
-	for name, spoil := range map[string]fakeapi.Behaviour{
+	for name, spoil := range map[string]fakeapi.Behavior{
 		"500":                fakeapi.Status(http.StatusInternalServerError),
 		"401":                fakeapi.Status(http.StatusUnauthorized),
 		"a redirect":         fakeapi.Redirect("http://elsewhere.example/"),
@@ -312,7 +312,7 @@ func TestListingTimeout(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		latency time.Duration
-		fault   fakeapi.Behaviour
+		fault   fakeapi.Behavior
 	}{
 		{"no answer", 0, fakeapi.Hang()},
 		{"half an answer", 0, fakeapi.HangInBody()},
@@ -448,7 +448,7 @@ func TestClose(t *testing.T) {
 
 func TestCloseWaitsForTheEndOfTheListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := collector.New(slowToStop(5*time.Second), collector.NewRequestMetrics(), collector.Config{Schedule: collector.Schedule{ListingTimeout: time.Hour}})
+		c := collector.New(slowToStop(5*time.Second), collector.Config{Schedule: collector.Schedule{ListingTimeout: time.Hour}})
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		c.Scrape(gone)
@@ -471,7 +471,7 @@ func TestCloseWithoutAListing(t *testing.T) {
 }
 
 // slowToStop is a lister that has no pages, and takes this long to notice that it was
-// cancelled.
+// canceled.
 type slowToStop time.Duration
 
 func (d slowToStop) Pages(ctx context.Context) iter.Seq2[factoryapi.Page, error] {

@@ -46,51 +46,51 @@ func newMetrics() *metrics {
 	}
 
 	m.up = desc("factory_up",
-		"1 if the listing of members that ended last succeeded, 0 if it failed or none has ended yet.")
+		"1 if the newest ended listing of members succeeded. 0 if it failed, or if none has ended yet.")
 	m.seatLimit = desc("factory_seat_limit",
-		"Seats bought, as configured; the API does not tell. Absent if not configured.")
+		"Number of seats bought, as set with --factory.seat-limit. Absent without that flag.")
 
 	m.users = desc("factory_users",
-		"Members of the organization: users of the listing, each id once.")
+		"Members of the organization. Each id counts once.")
 	m.neverSignedIn = desc("factory_users_never_signed_in",
-		"Members who never signed in: without lastSignInAt.")
+		"Members without lastSignInAt, which means that they never signed in.")
 	m.active = desc("factory_users_active",
-		"Members whose lastSignInAt is within the window.", "window")
+		"Members whose last sign-in, as lastSignInAt tells, is within the window.", "window")
 	m.idle = desc("factory_users_idle",
-		"Members whose createdAt is before the window and whose lastSignInAt is, too, or is absent: seats to reclaim.", "window")
+		"Members with an account older than the window who did not sign in within the window, or never. Their seats could be reclaimed.", "window")
 	m.new = desc("factory_users_new",
-		"Members whose createdAt is within the window.", "window")
+		"Members whose account was created within the window, as createdAt tells.", "window")
 	m.lastSignInAge = desc("factory_users_last_sign_in_age_seconds",
-		"Time since lastSignInAt, over members who signed in. A snapshot of each listing that goes up and down: do not use rate() or increase() on it.")
+		"Time since the last sign-in of each member who ever signed in. This is a snapshot that goes up and down: do not use rate() or increase() on it.")
 	m.joined = counter("factory_users_joined_total",
-		"Members whose id appeared between two complete listings of this process.")
+		"Members who appeared between two complete listings of this process.")
 	m.left = counter("factory_users_left_total",
-		"Members whose id disappeared between two complete listings of this process.")
+		"Members who disappeared between two complete listings of this process.")
 
 	m.byAttribute = desc("factory_users_by_attribute",
-		"Members by value of an attribute: email_domain (of email, in lower case) or metadata.KEY (of metadata). Values beyond the limit are summed as (other); (none) is no value.", "attribute", "value")
+		"Members by the value of an attribute: email_domain or metadata.KEY. The value (none) stands for members without a value, and (other) for the values beyond --collector.group-limit.", "attribute", "value")
 	m.activeByAttribute = desc("factory_users_active_by_attribute",
-		"Members whose lastSignInAt is within the window, by value of an attribute.", "attribute", "value", "window")
+		"Members whose last sign-in is within the window, by the value of an attribute.", "attribute", "value", "window")
 	m.idleByAttribute = desc("factory_users_idle_by_attribute",
-		"Members whose createdAt is before the window and whose lastSignInAt is, too, or is absent, by value of an attribute.", "attribute", "value", "window")
+		"Members with an account older than the window who did not sign in within the window, or never, by the value of an attribute.", "attribute", "value", "window")
 
 	m.userLastSignIn = desc("factory_user_last_sign_in_timestamp_seconds",
-		"The lastSignInAt of a member. Absent for one who never signed in.", "id")
+		"When a member last signed in, as lastSignInAt tells. Absent for a member who never signed in.", "id")
 	m.userCreated = desc("factory_user_created_timestamp_seconds",
-		"The createdAt of a member.", "id")
+		"When the account of a member was created, as createdAt tells.", "id")
 
 	m.listingTimestamp = desc("factory_listing_timestamp_seconds",
-		"When the listing behind these user metrics ended.")
+		"When the newest complete listing ended.")
 	m.listingDuration = desc("factory_listing_duration_seconds",
-		"How long the listing behind these user metrics took.")
+		"How long the newest complete listing took.")
 	m.listingPages = desc("factory_listing_pages",
-		"Pages in the listing behind these user metrics.")
+		"Number of pages in the newest complete listing.")
 	m.listingDuplicateUsers = desc("factory_listing_duplicate_users",
-		"Entries of that listing that were dropped because their id had been met before in it.")
+		"Entries dropped from the newest complete listing because their id had already appeared in it.")
 	m.listingInProgress = desc("factory_listing_in_progress",
 		"1 if a listing was still under way when this scrape was answered.")
 	m.listingInvalidTimestamps = desc("factory_listing_invalid_timestamps",
-		"Timestamps of that listing that could not be read, by field. Their members count in nothing that needs the field.", "field")
+		"Timestamps in the newest complete listing that could not be read, by field. Members with such a timestamp do not count in metrics that need the field.", "field")
 	return m
 }
 
@@ -100,7 +100,7 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// collect sends what the state allows to show.
+// collect sends the series that the state allows to show.
 func (m *metrics) collect(ch chan<- prometheus.Metric, s state, cfg *Config) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
@@ -157,8 +157,8 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-// seconds is t as Prometheus has it: seconds since 1970 began. Not by UnixNano,
-// which ends with the year 2262.
+// seconds returns t in seconds since 1970 began, the unit of Prometheus. UnixNano
+// would end with the year 2262.
 func seconds(t time.Time) float64 {
 	return float64(t.Unix()) + float64(t.Nanosecond())/1e9
 }

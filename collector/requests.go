@@ -10,8 +10,8 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// RequestMetrics count the requests to the API. Its Observe is made for
-// factoryapi.Config.
+// RequestMetrics counts the requests to the API. Its Observe method fits the field
+// Observe of factoryapi.Config.
 type RequestMetrics struct {
 	requests prometheus.Counter
 	errors   *prometheus.CounterVec
@@ -20,8 +20,8 @@ type RequestMetrics struct {
 
 var _ prometheus.Collector = (*RequestMetrics)(nil)
 
-// NewRequestMetrics returns metrics of no request yet. The most usual failures are
-// there from the start, at zero.
+// NewRequestMetrics returns metrics that start at zero. The most usual failures have
+// a series from the start.
 func NewRequestMetrics() *RequestMetrics {
 	m := &RequestMetrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
@@ -30,11 +30,11 @@ func NewRequestMetrics() *RequestMetrics {
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "factory_api_errors_total",
-			Help: "Requests to the Factory API that failed, by HTTP status, or by timeout, connection or invalid_response if the failure was another.",
+			Help: "Requests to the Factory API that failed. The status is an HTTP status, or one of timeout, connection and invalid_response.",
 		}, []string{"status"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "factory_api_request_duration_seconds",
-			Help:    "Time from sending a request to the Factory API to the end of its answer, failed requests included.",
+			Help:    "Time from sending a request to the Factory API to the end of its answer. Failed requests are included.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 
 			NativeHistogramBucketFactor:     1.1,
@@ -51,9 +51,9 @@ func NewRequestMetrics() *RequestMetrics {
 	return m
 }
 
-// Observe counts a request that is about to be sent. The function that it returns
-// is to be called with the request's error, or nil, when it has ended. A request
-// that was cancelled is no error.
+// Observe counts a request that is about to be sent. Call the function that it
+// returns when the request has ended, with the request's error or nil. A canceled
+// request is not an error.
 func (m *RequestMetrics) Observe() (ended func(error)) {
 	m.requests.Inc()
 	start := time.Now()
@@ -80,4 +80,12 @@ func (m *RequestMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	m.errors.Collect(ch)
 	m.duration.Collect(ch)
+}
+
+// reasonOf returns a failure in one word: the reason of an API's error, or "other".
+func reasonOf(err error) string {
+	if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
+		return failure.Reason()
+	}
+	return "other"
 }

@@ -57,7 +57,7 @@ func TestRequestMetricsCountByReason(t *testing.T) {
 	}
 }
 
-func TestRequestMetricsOfCancelledRequests(t *testing.T) {
+func TestRequestMetricsOfCanceledRequests(t *testing.T) {
 	for _, err := range []error{context.Canceled, fmt.Errorf("page 2: %w", context.Canceled), errors.Join(errors.New("stop"), context.Canceled)} {
 		m := collector.NewRequestMetrics()
 		m.Observe()(err)

@@ -7,20 +7,20 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// Roster is the set of the members that one listing met. Of each id it keeps a
-// fingerprint of 64 bits: of a million members, two share one in a listing of
-// about forty million.
+// Roster is the set of the members in one listing. It keeps a fingerprint of 64 bits
+// of each id. With a million members, one listing in about forty million has a
+// collision.
 //
-// It is a hash table with linear probing, in which the home of a fingerprint is
-// proportional to it. A map would hash the fingerprint again, and comparing two
-// rosters would leap through memory; here both are read from end to end.
+// It is a hash table with linear probing, in which the place of a fingerprint is
+// proportional to it. A map would hash the fingerprint again, and comparing two maps
+// would read memory in random order; two rosters are read from end to end.
 type Roster struct {
 	seed  maphash.Seed
 	slots []uint64 // fingerprints; 0 is a free slot
 	size  int
 }
 
-// minSlots is the least that a roster has room for.
+// minSlots is the size of the smallest table.
 const minSlots = 64
 
 // NewRoster returns an empty roster.

@@ -97,25 +97,6 @@ func TestPagesAreThoseOfTheAPI(t *testing.T) {
 	}
 }
 
-func TestPageReturnsThePageAtItsCursor(t *testing.T) {
-	client := newClient(t, serve(t, organizationOf(3)), factoryapi.Config{PageSize: 2})
-	first, err := client.Page(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := client.Page(t.Context(), first.NextCursor)
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := collect(client.ListUsers(t.Context()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := slices.Concat(ids(first.Users), ids(second.Users)); !slices.Equal(got, ids(all)) {
-		t.Errorf("users %v, want %v", got, ids(all))
-	}
-}
-
 func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
 	for base, want := range map[string]string{
 		"http://localhost":                         "/api/v0/organization/users",
@@ -313,7 +294,7 @@ func TestHTTPSProxyIsUsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = client.Page(t.Context(), "")
+		_, err = firstPage(t.Context(), client)
 		fmt.Println(done, err)
 		return
 	}
@@ -401,7 +382,7 @@ func TestTheKeyStaysWithTheConfiguredHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	if _, err := client.Page(t.Context(), ""); apiError(t, err).Reason() != "302" {
+	if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "302" {
 		t.Errorf("error %v", err)
 	}
 	if got := other.count(); got != 0 {
@@ -548,11 +529,11 @@ func TestNothingIsSentBeforeTheListingIsRead(t *testing.T) {
 	}
 }
 
-func TestACancelledListing(t *testing.T) {
+func TestACanceledListing(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		serve  fakeapi.Behaviour // for the second page
-		cancel time.Duration     // after the first page
+		serve  fakeapi.Behavior // for the second page
+		cancel time.Duration    // after the first page
 	}{
 		{"between two pages", fakeapi.Replace("", ""), 0},
 		{"before the header", fakeapi.Hang(), time.Second},
@@ -595,7 +576,7 @@ func TestACancelledListing(t *testing.T) {
 	}
 }
 
-func TestACancelledContextSendsNothing(t *testing.T) {
+func TestACanceledContextSendsNothing(t *testing.T) {
 	api := organizationOf(1)
 	client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -639,7 +620,7 @@ func TestRequestsAreObserved(t *testing.T) {
 func TestARequestThatTakesTooLongIsATimeout(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		serve fakeapi.Behaviour
+		serve fakeapi.Behavior
 	}{
 		{"no header", fakeapi.Hang()},
 		{"hangs within the body", fakeapi.HangInBody()},
@@ -677,7 +658,7 @@ func TestNoServerToConnectToIsATimeout(t *testing.T) {
 		nobody := fakeapi.NewPipe() // nobody accepts
 		defer nobody.Close()
 		client := newClient(t, nobody, factoryapi.Config{RequestTimeout: time.Second})
-		if _, err := client.Page(t.Context(), ""); apiError(t, err).Reason() != "timeout" {
+		if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "timeout" {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -690,7 +671,7 @@ func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
 		network := serve(t, api)
 		transport := &http.Transport{DialContext: network.DialContext, ResponseHeaderTimeout: time.Second}
 		client := newClient(t, network, factoryapi.Config{Transport: transport})
-		if _, err := client.Page(t.Context(), ""); apiError(t, err).Reason() != "timeout" {
+		if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "timeout" {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -743,7 +724,7 @@ func TestAnErrorWhoseBodyHangsCountsByItsStatus(t *testing.T) {
 				client := newClient(t, serve(t, api), factoryapi.Config{Observe: seen.observe})
 				ctx, cancel := context.WithTimeout(t.Context(), listingTimeout)
 				defer cancel()
-				_, err := client.Page(ctx, "")
+				_, err := firstPage(ctx, client)
 				if got := apiError(t, err).Reason(); got != "403" {
 					t.Errorf("error %v", err)
 				}
@@ -772,7 +753,7 @@ func TestCloseIdleConnectionsEndsThem(t *testing.T) {
 	network := serve(t, organizationOf(1))
 	client := newClient(t, network, factoryapi.Config{})
 	for want := range 2 {
-		if _, err := client.Page(t.Context(), ""); err != nil {
+		if _, err := firstPage(t.Context(), client); err != nil {
 			t.Fatal(err)
 		}
 		if got := network.Dials(); got != want+1 {
@@ -884,7 +865,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Page(t.Context(), ""); err != nil {
+	if _, err := firstPage(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := (<-requests).URL.String(), "https://api.factory.ai/api/v0/organization/users?limit=100"; got != want {
@@ -898,7 +879,7 @@ func organizationOf(size int) *fakeapi.Server {
 }
 
 // hangInError sends a status and the beginning of a body, and then nothing more.
-func hangInError(status int) fakeapi.Behaviour {
+func hangInError(status int) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(`{"detail":"`))
@@ -960,7 +941,7 @@ func (o *observer) observe() func(error) {
 	}
 }
 
-// results returns a word for each request that ended: the failure's reason, ok or cancelled.
+// results returns a word for each request that ended: the failure's reason, ok or canceled.
 func (o *observer) results() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -971,7 +952,7 @@ func (o *observer) results() []string {
 		} else if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
 			words = append(words, failure.Reason())
 		} else if err == context.Canceled {
-			words = append(words, "cancelled")
+			words = append(words, "canceled")
 		} else {
 			words = append(words, err.Error())
 		}
@@ -981,7 +962,7 @@ func (o *observer) results() []string {
 
 // failures are the results of requests that count as failed.
 func (o *observer) failures() []string {
-	return slices.DeleteFunc(o.results(), func(word string) bool { return word == "ok" || word == "cancelled" })
+	return slices.DeleteFunc(o.results(), func(word string) bool { return word == "ok" || word == "canceled" })
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

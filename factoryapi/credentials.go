@@ -18,8 +18,8 @@ type Credentials interface {
 // StaticKey is a key that does not change. Make one with [NewStaticKey].
 type StaticKey struct{ key string }
 
-// NewStaticKey returns the key in text, without surrounding white space, or an
-// error that does not quote it.
+// NewStaticKey returns the key in text, without surrounding white space. Its error
+// does not quote the text.
 func NewStaticKey(text string) (StaticKey, error) {
 	key, err := parseKey(text)
 	return StaticKey{key}, err
@@ -40,7 +40,7 @@ type KeyFile struct {
 }
 
 // NewKeyFile reads the key in the file at path, without surrounding white space.
-// Later troubles with the file are told to logger, which may be nil.
+// Later failures to read the file are logged to logger, which may be nil.
 func NewKeyFile(path string, logger *slog.Logger) (*KeyFile, error) {
 	key, err := readKey(path)
 	if err != nil {
@@ -52,16 +52,16 @@ func NewKeyFile(path string, logger *slog.Logger) (*KeyFile, error) {
 	return &KeyFile{path: path, logger: logger, key: key}, nil
 }
 
-// Key reads the file again and returns its key. While the file holds none, it
-// returns the last good one; the log says so once, and once more when the file is
-// back.
+// Key reads the file again and returns its key. While the file holds no key, it
+// returns the last good one. The log says so once, and once more when the file can be
+// read again.
 func (f *KeyFile) Key() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	key, err := readKey(f.path)
 	switch {
 	case err != nil && !f.failing:
-		f.logger.Warn("Cannot read the API key file, the last good key stays in use", "err", err)
+		f.logger.Warn("Cannot read the API key file; using the last good key", "err", err)
 	case err == nil && f.failing:
 		f.logger.Info("The API key file can be read again", "file", f.path)
 	}
@@ -91,9 +91,9 @@ func parseKey(text string) (string, error) {
 	case key == "":
 		return "", errors.New("the API key is empty")
 	case strings.ContainsAny(key, "\r\n"):
-		return "", errors.New("the API key has a line break inside; give one key alone")
+		return "", errors.New("the API key has a line break inside: give one key only")
 	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", errors.New("the API key has a character that no key has; give printable ASCII without spaces")
+		return "", errors.New("the API key has a character that is not printable ASCII")
 	}
 	return key, nil
 }

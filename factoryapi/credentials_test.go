@@ -49,7 +49,7 @@ func TestKeysMayHoldAnyPrintableASCII(t *testing.T) {
 }
 
 func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
-	const line, character, empty = "line break", "character that no key has", "empty"
+	const line, character, empty = "line break", "not printable ASCII", "empty"
 	for name, tt := range map[string]struct{ text, want string }{
 		"empty":              {"", empty},
 		"white space":        {" \r\n\t", empty},
@@ -248,7 +248,7 @@ func TestARevokedKeyIsReplacedWithoutANewClient(t *testing.T) {
 	} {
 		write(t, path, tt.file)
 		api.SetKey(tt.accepted)
-		_, err := client.Page(t.Context(), "")
+		_, err := firstPage(t.Context(), client)
 		if tt.want == "" && err != nil || tt.want != "" && apiError(t, err).Reason() != tt.want {
 			t.Errorf("file with %s, API with %s: error %v, want %q", tt.file, tt.accepted, err, tt.want)
 		}

@@ -10,14 +10,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// maxPageUsers bounds the number of users in a page. A million users with next to
+// nothing in them fit into maxBodyBytes, and each takes more memory than its text.
+const maxPageUsers = 1 << 16
+
 // decodePage reads the body of a 200 and puts its users into the memory of the empty
 // slice users. Its error names what is wrong.
 //
-// A listing spends its time here, so the work is split: a library holds the whole
-// body against the JSON grammar at memory speed, and a walk over text that is now
-// known to be JSON picks the few fields that are wanted.
+// A listing spends its time here, so the work is split: a library checks that the
+// whole body is JSON, at the speed of memory, and a walk over text that is known to be
+// JSON picks the few fields that are wanted.
 func decodePage(body []byte, users []User) (Page, error) {
-	// Invalid UTF-8 is mended where it is read. Of a repeated name, the last one
+	// Invalid UTF-8 is replaced where it is read. If a name is repeated, the last one
 	// counts.
 	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
 		return Page{}, errNotJSON
@@ -62,7 +66,7 @@ func decodePage(body []byte, users []User) (Page, error) {
 	return page, nil
 }
 
-// errNotJSON quotes nothing: decodePage does not know the key that it must not quote.
+// errNotJSON quotes nothing, because decodePage does not know the key.
 var errNotJSON = errors.New("not JSON, or cut short")
 
 // user fills u with the object at hand.
@@ -90,7 +94,7 @@ func (w *walker) user(u *User) error {
 	return nil
 }
 
-// pagination reports ok if the object at hand tells whether there are more pages.
+// pagination reads the object at hand. It is ok if it tells whether there are more pages.
 func (w *walker) pagination() (hasMore bool, next string, ok bool) {
 	for name := range w.members() {
 		switch name {
@@ -117,22 +121,22 @@ func (w *walker) timestamp() Timestamp {
 	return Timestamp{State: Invalid}
 }
 
-// walker is a cursor in JSON text that is known to be valid; so nothing here can
-// fail, only be of another type than hoped for.
+// walker is a position in JSON text that is known to be valid. So nothing here can
+// fail; a value can only be of another type than expected.
 type walker struct {
 	text  string
-	plain bool // all of text is
+	plain bool // see isPlain
 	pos   int
 }
 
-// isPlain reports whether the strings in text mean what is written, so that the next
-// quote ends one. Hardly a page is not plain, and it is quick to tell.
+// isPlain reports whether the strings in text are written without escapes and in valid
+// UTF-8, so that the next quote ends a string. Almost every page is plain.
 func isPlain(text string) bool {
 	return !strings.Contains(text, `\`) && utf8.ValidString(text)
 }
 
-// peek returns the first byte of the next token, and 0 at the end. White space,
-// commas and colons are passed: where they stand is known to be right.
+// peek returns the first byte of the next token, and 0 at the end. It skips white
+// space, commas and colons, which are known to be in the right places.
 func (w *walker) peek() byte {
 	for ; w.pos < len(w.text); w.pos++ {
 		if c := w.text[w.pos]; c > ' ' && c != ',' && c != ':' {
@@ -142,8 +146,8 @@ func (w *walker) peek() byte {
 	return 0
 }
 
-// members yields the names of the object at hand; nothing, if it is no object. The
-// loop's body may read the value or leave it.
+// members yields the names in the object at hand, and nothing if it is not an object.
+// The loop's body may read the value or leave it.
 func (w *walker) members() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if w.peek() != '{' {
@@ -165,7 +169,7 @@ func (w *walker) members() iter.Seq[string] {
 	}
 }
 
-// elements yields once for each element of the array at hand, likewise.
+// elements yields once for each element of the array at hand, in the same way.
 func (w *walker) elements() iter.Seq[struct{}] {
 	return func(yield func(struct{}) bool) {
 		if w.peek() != '[' {
@@ -185,7 +189,7 @@ func (w *walker) elements() iter.Seq[struct{}] {
 	}
 }
 
-// skip passes one value and returns its text.
+// skip skips one value and returns its text.
 func (w *walker) skip() string {
 	w.peek()
 	start := w.pos
@@ -221,13 +225,13 @@ func (w *walker) str() (string, bool) {
 	return string(unquoted), true
 }
 
-// quoted passes the string at hand and returns it as it is.
+// quoted skips the string at hand and returns it as it is written.
 func (w *walker) quoted() string {
 	start := w.pos
 	w.pos++
 	for !w.plain && w.text[w.pos] != '"' {
 		if w.text[w.pos] == '\\' {
-			w.pos++ // what is escaped, a quote for one, ends nothing
+			w.pos++ // an escaped quote does not end the string
 		}
 		w.pos++
 	}

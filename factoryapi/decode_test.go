@@ -129,7 +129,7 @@ func TestAPageThatIsNotJSONIsDescribed(t *testing.T) {
 }
 
 func TestAnInvalidPageEndsAListingThatBeganWell(t *testing.T) {
-	for name, spoil := range map[string]fakeapi.Behaviour{
+	for name, spoil := range map[string]fakeapi.Behavior{
 		"half a page":  fakeapi.CutJSON(),
 		"HTML":         fakeapi.Respond(200, "text/html", "<html>"),
 		"nothing":      fakeapi.Respond(200, "application/json", ""),

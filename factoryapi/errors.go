@@ -17,7 +17,7 @@ type Kind string
 const (
 	// KindStatus: the API answered with a status of 300 or more.
 	KindStatus Kind = "status"
-	// KindTimeout: there was no complete answer in time.
+	// KindTimeout: no complete answer came in time.
 	KindTimeout Kind = "timeout"
 	// KindConnection: there was no connection, or it broke.
 	KindConnection Kind = "connection"
@@ -31,11 +31,11 @@ type Error struct {
 	Kind Kind
 	// StatusCode is the HTTP status, if there was an answer other than a 200.
 	StatusCode int
-	// RetryAfter is how long the API asks to wait before the next request; zero
-	// if it does not.
+	// RetryAfter is how long the API asks to wait before the next request. Zero if
+	// it does not ask.
 	RetryAfter time.Duration
-	// Message is one line of at most maxMessage bytes, without the API key. It
-	// may quote the other side.
+	// Message is one line of at most maxMessage bytes, without the API key. It may
+	// quote the answer.
 	Message string
 }
 
@@ -50,7 +50,7 @@ func (e *Error) Error() string {
 	return text + ": " + e.Message
 }
 
-// Reason is the failure in one word: the HTTP status, such as "401", or the kind.
+// Reason returns the failure in one word: the HTTP status, such as "401", or the kind.
 func (e *Error) Reason() string {
 	if e.Kind == KindStatus {
 		return strconv.Itoa(e.StatusCode)
@@ -72,8 +72,8 @@ func (e *Error) Temporary() bool {
 // maxMessage bounds an Error's message, in bytes.
 const maxMessage = 200
 
-// errorMessage finds what an error body has to say. The API document promises
-// {detail, status, title, metadata}; a proxy on the way may send anything.
+// errorMessage finds the message in an error body. The API document promises
+// {detail, status, title, metadata}, but a proxy on the way may send anything.
 func errorMessage(body []byte) string {
 	var documented struct{ Detail, Title string }
 	if json.Unmarshal(body, &documented) == nil {
@@ -95,7 +95,7 @@ func bound(text string) string {
 	return truncate(text, maxMessage)
 }
 
-// truncate cuts s, at a rune's edge, to at most limit bytes, and shows that it did.
+// truncate cuts s between two runes, to at most limit bytes. An ellipsis marks the cut.
 func truncate(s string, limit int) string {
 	const ellipsis = "…"
 	if len(s) <= limit {

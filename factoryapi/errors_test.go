@@ -138,7 +138,7 @@ func TestABrokenTransferIsAConnectionError(t *testing.T) {
 
 	for _, tt := range []struct {
 		name  string
-		serve fakeapi.Behaviour // nil: nobody listens
+		serve fakeapi.Behavior // nil: nobody listens
 	}{
 		{"refused", nil},
 		{"reset", fakeapi.Reset()},
@@ -217,7 +217,7 @@ func TestCompressedAnswers(t *testing.T) {
 
 func TestTheKeyIsInNoErrorThatTheOtherSideCanCause(t *testing.T) {
 	const closing = "Connection: close\r\n\r\n"
-	for name, spoil := range map[string]fakeapi.Behaviour{
+	for name, spoil := range map[string]fakeapi.Behavior{
 		"documented body":     fakeapi.Respond(401, "application/json", `{"detail":"`+key+` is no key, `+key+` is none","status":401,"title":"Unauthorized"}`),
 		"title of the body":   fakeapi.Respond(401, "application/json", `{"title":"`+key+`"}`),
 		"other body":          fakeapi.Respond(403, "application/json", `{"key":"`+key+`"}`),
@@ -305,7 +305,7 @@ func TestNoPartOfTheKeyComesBack(t *testing.T) {
 
 func TestWithoutAKeyThereIsNothingToScrub(t *testing.T) {
 	client := newClient(t, nil, factoryapi.Config{Credentials: factoryapi.StaticKey{}, Transport: answer{status: 401, body: "no key"}})
-	if _, err := client.Page(t.Context(), ""); apiError(t, err).Message != "no key" {
+	if _, err := firstPage(t.Context(), client); apiError(t, err).Message != "no key" {
 		t.Errorf("error %v", err)
 	}
 }
@@ -339,7 +339,7 @@ func FuzzErrorMessage(f *testing.F) {
 			header: http.Header{"Location": {insert(location)}},
 			body:   padded,
 		}})
-		_, err := client.Page(t.Context(), "")
+		_, err := firstPage(t.Context(), client)
 		if err == nil {
 			if status != http.StatusOK {
 				t.Errorf("status %d taken for a page", status)
@@ -365,7 +365,7 @@ func FuzzErrorMessage(f *testing.F) {
 func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factoryapi.Error {
 	t.Helper()
 	client := newClient(t, nil, factoryapi.Config{Credentials: staticKey(t, apiKey), Transport: transport})
-	_, err := client.Page(t.Context(), "")
+	_, err := firstPage(t.Context(), client)
 	return apiError(t, err)
 }
 
@@ -381,7 +381,7 @@ func checkNoKey(t *testing.T, err *factoryapi.Error, apiKey string) {
 }
 
 // raw sends bytes that need not be HTTP, and closes the connection.
-func raw(text string) fakeapi.Behaviour {
+func raw(text string) fakeapi.Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {

@@ -2,6 +2,7 @@ package factoryapi_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"iter"
@@ -142,6 +143,14 @@ func collect(users iter.Seq2[factoryapi.User, error]) ([]factoryapi.User, error)
 		all = append(all, user)
 	}
 	return all, nil
+}
+
+// firstPage lists no more than one page.
+func firstPage(ctx context.Context, client *factoryapi.Client) (factoryapi.Page, error) {
+	for page, err := range client.Pages(ctx) {
+		return page, err
+	}
+	panic("a listing without a page or an error")
 }
 
 // apiError returns the typed error that err must be.

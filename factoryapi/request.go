@@ -11,119 +11,111 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
-	"strings"
 )
 
 const (
-	// maxPageBytes bounds a page. 100 users are about 25 kB.
-	maxPageBytes = 16 << 20
-	// maxPageUsers bounds them in number as well: a million that are next to nothing
-	// fit into maxPageBytes, and each takes more memory than text.
-	maxPageUsers = 1 << 16
-	// maxErrorBytes bounds what is read of an answer that tells of an error.
+	// maxBodyBytes bounds the body of a 200. A page of 100 users has about 25 kB.
+	maxBodyBytes = 16 << 20
+	// maxErrorBytes bounds what is read of an answer that tells an error.
 	maxErrorBytes = 64 << 10
 )
 
-// listing is one pass through the pages, with one key and with memory that all
-// pages use in turn.
-type listing struct {
+// chain is a series of requests, one after another, that share a key and memory.
+type chain struct {
 	client *Client
 	key    string
-	used   map[string]bool // the cursors that were asked for
 	body   bytes.Buffer
-	users  []User
 }
 
-func (c *Client) newListing() *listing {
-	return &listing{client: c, key: c.credentials.Key(), used: map[string]bool{}, users: make([]User, 0, c.pageSize)}
+func (c *Client) newChain() *chain {
+	return &chain{client: c, key: c.cfg.Credentials.Key()}
 }
 
-// get sends one request for the page at cursor and reads its answer.
-func (l *listing) get(ctx context.Context, cursor string) (page Page, err error) {
-	timeout := l.client.requestTimeout
-	requestCtx, cancel := context.WithTimeout(ctx, timeout)
+// try sends one request and reads its answer. The body of a 200 goes to decode, whose
+// error says what is wrong with it. An error of try is an *Error or context.Canceled.
+func (c *chain) try(ctx context.Context, u *url.URL, decode func(body []byte) error) (err error) {
+	cfg := &c.client.cfg
+	requestCtx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(requestCtx, http.MethodGet, l.client.pageURL(cursor), nil)
+	req, err := http.NewRequestWithContext(requestCtx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return Page{}, err
+		return err
 	}
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("Authorization", "Bearer "+l.key)
-	if l.client.userAgent != "" {
-		req.Header.Set("User-Agent", l.client.userAgent)
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	if cfg.UserAgent != "" {
+		req.Header.Set("User-Agent", cfg.UserAgent)
 	}
 
-	if l.client.mayBeDead.Swap(false) {
-		l.client.CloseIdleConnections()
+	if c.client.suspect.Swap(false) {
+		c.client.CloseIdleConnections()
 	}
-	ended := l.client.observe()
+	ended := cfg.Observe()
 	defer func() {
 		if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == KindTimeout {
-			l.client.mayBeDead.Store(true)
+			c.client.suspect.Store(true)
 		}
 		ended(err)
 	}()
-	page, err = l.do(req)
+	err = c.do(req, decode)
 	switch {
 	case err == nil:
-		return page, nil
+		return nil
 	case errors.Is(ctx.Err(), context.Canceled):
-		return Page{}, context.Canceled
-	case errors.As(err, new(*Error)): // tells more than a deadline that has passed meanwhile
+		return context.Canceled
+	case errors.As(err, new(*Error)): // says more than a deadline that has passed meanwhile
 	case ctx.Err() != nil:
-		return Page{}, &Error{Kind: KindTimeout, Message: "no complete answer before the listing's deadline"}
+		return &Error{Kind: KindTimeout, Message: "no complete answer before the listing's deadline"}
 	case requestCtx.Err() != nil:
-		return Page{}, &Error{Kind: KindTimeout, Message: fmt.Sprintf("no complete answer within %s", timeout)}
+		return &Error{Kind: KindTimeout, Message: fmt.Sprintf("no complete answer within %s", cfg.RequestTimeout)}
 	}
-	return Page{}, l.typed(err)
+	return c.asError(err)
 }
 
-// do returns the page, an *Error for an answer that is no page, or the error of
-// the transfer.
-func (l *listing) do(req *http.Request) (Page, error) {
-	resp, err := l.client.transport.RoundTrip(req)
+// do sends a request. Its error is an *Error for an answer that cannot be used, or the
+// error of the transfer.
+func (c *chain) do(req *http.Request, decode func(body []byte) error) error {
+	// A transport is used without an http.Client: a client that follows a redirect
+	// could carry the key to another host, and a client that does not still fails
+	// on some redirects.
+	resp, err := c.client.cfg.Transport.RoundTrip(req)
 	if err != nil {
-		return Page{}, err
+		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read side only
 	if resp.StatusCode != http.StatusOK {
-		return Page{}, l.answerError(resp)
+		return answerError(resp)
 	}
 
-	l.body.Reset()
-	n, err := l.body.ReadFrom(io.LimitReader(resp.Body, maxPageBytes+1))
+	c.body.Reset()
+	n, err := c.body.ReadFrom(io.LimitReader(resp.Body, maxBodyBytes+1))
 	if err != nil {
-		return Page{}, err
+		return err
 	}
-	if n > maxPageBytes {
-		return Page{}, &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("page is larger than %d MiB", maxPageBytes>>20)}
+	if n > maxBodyBytes {
+		return &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("page is larger than %d MiB", maxBodyBytes>>20)}
 	}
-	page, err := decodePage(l.body.Bytes(), l.users)
+	err = decode(c.body.Bytes())
 	if errors.Is(err, errNotJSON) {
 		const enough = 40 // to tell HTML from text, without the key: what is left of one at this end might not be recognized later
-		beginning := redact(string(l.body.Bytes()[:min(n, maxErrorBytes)]), l.key)
+		beginning := redact(string(c.body.Bytes()[:min(n, maxErrorBytes)]), c.key)
 		err = fmt.Errorf("%w: %d bytes that begin with %q", err, n, truncate(beginning, enough))
 	}
 	if err != nil {
-		return Page{}, &Error{Kind: KindInvalidResponse, Message: err.Error()}
+		return &Error{Kind: KindInvalidResponse, Message: err.Error()}
 	}
-	// Such a list would never end.
-	if page.HasMore && l.used[page.NextCursor] {
-		return Page{}, &Error{Kind: KindInvalidResponse, Message: "cursor of the next page was used before"}
-	}
-	return page, nil
+	return nil
 }
 
-// answerError turns any answer but a 200 into an *Error.
-func (l *listing) answerError(resp *http.Response) *Error {
+// answerError makes an *Error of any answer but a 200.
+func answerError(resp *http.Response) *Error {
 	e := &Error{
 		Kind:       KindStatus,
 		StatusCode: resp.StatusCode,
 		RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After")),
 	}
-	// Reading the answer to its end keeps the connection usable. If it breaks
-	// off, the status has told enough.
+	// Reading the answer to its end keeps the connection usable. If the answer breaks
+	// off, its status is enough.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
 	switch location := resp.Header.Get("Location"); {
 	case resp.StatusCode < 300:
@@ -137,13 +129,13 @@ func (l *listing) answerError(resp *http.Response) *Error {
 	return e
 }
 
-// typed makes an *Error of whatever do returned and lets no key through.
-func (l *listing) typed(err error) *Error {
+// asError makes an *Error of an error of do. Its message is bounded and without the key.
+func (c *chain) asError(err error) *Error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		e = transferError(err)
 	}
-	e.Message = bound(redact(e.Message, l.key))
+	e.Message = bound(redact(e.Message, c.key))
 	return e
 }
 
@@ -157,30 +149,4 @@ func transferError(err error) *Error {
 		kind = KindInvalidResponse
 	}
 	return &Error{Kind: kind, Message: err.Error()}
-}
-
-// redact removes the key from text that the other side may have made of it: as it
-// is, quoted, or escaped for a URL; and every part of it that is long enough to be of
-// use, where it was shortened, cut off or escaped in some other way.
-func redact(text, key string) string {
-	telling := min(6, len(key)) // bytes in a row
-	if telling == 0 {
-		return text
-	}
-	quoted := strconv.Quote(key)
-	forms := strings.Join([]string{key, quoted[1 : len(quoted)-1], url.QueryEscape(key), url.PathEscape(key)}, "\n")
-	var kept strings.Builder
-	end := 0 // of the part that is left out
-	for i := range len(text) {
-		if i+telling <= len(text) && strings.Contains(forms, text[i:i+telling]) {
-			if i >= end {
-				kept.WriteString("[redacted]")
-			}
-			end = i + telling
-		}
-		if i >= end {
-			kept.WriteByte(text[i])
-		}
-	}
-	return kept.String()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -12,28 +13,27 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// page asks for the page at cursor until it has it, the failure is final, or
-// there is no time or try left.
-func (l *listing) page(ctx context.Context, cursor string) (Page, error) {
-	l.used[cursor] = true
+// get asks for u until decode accepts an answer, the failure is final, or there is no
+// time or retry left. Errors are those of try.
+func (c *chain) get(ctx context.Context, u *url.URL, decode func(body []byte) error) error {
 	delays := backoff.NewExponentialBackOff()
-	for try := 0; ; try++ {
-		page, err := l.get(ctx, cursor)
+	for retries := 0; ; retries++ {
+		err := c.try(ctx, u, decode)
 		failure, ok := errors.AsType[*Error](err)
-		if !ok || !failure.Temporary() || try == l.client.maxRetries {
-			return page, err
+		if !ok || !failure.Temporary() || retries == c.client.cfg.MaxRetries {
+			return err
 		}
 		if !sleep(ctx, max(delays.NextBackOff(), failure.RetryAfter)) {
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return Page{}, context.Canceled
+				return context.Canceled
 			}
-			return Page{}, failure
+			return failure
 		}
 	}
 }
 
-// sleep waits for d and reports whether it did. It does not begin a wait that
-// the context's deadline would cut short.
+// sleep waits for d and reports whether it did. It does not begin a wait that would
+// outlast the context's deadline.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false
@@ -48,8 +48,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds
-// or an HTTP date. What it cannot read, and what lies in the past, is zero.
+// parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds or an
+// HTTP date. It returns zero for a date in the past and for what it cannot read.
 func parseRetryAfter(value string) time.Duration {
 	value = strings.TrimSpace(value)
 	if value != "" && strings.Trim(value, "0123456789") == "" {

@@ -18,7 +18,7 @@ import (
 )
 
 func TestFailuresThatMayPassAreRetried(t *testing.T) {
-	failures := map[string]fakeapi.Behaviour{
+	failures := map[string]fakeapi.Behavior{
 		"timeout before the header":   fakeapi.Hang(),
 		"timeout within the body":     fakeapi.HangInBody(),
 		"timeout of a slow body":      fakeapi.Trickle(time.Second),
@@ -66,7 +66,7 @@ func TestFailuresThatMayPassAreRetried(t *testing.T) {
 }
 
 func TestFailuresThatStayAreNotRetried(t *testing.T) {
-	failures := map[string]fakeapi.Behaviour{
+	failures := map[string]fakeapi.Behavior{
 		"invalid_response: HTML":          fakeapi.Respond(200, "text/html", "<html>"),
 		"invalid_response: half a page":   fakeapi.CutJSON(),
 		"invalid_response: no page":       fakeapi.Respond(204, "", ""),
@@ -108,7 +108,7 @@ func TestBackOffGrowsAndIsJittered(t *testing.T) {
 		var waits [retries][]time.Duration
 		for range listings {
 			requests.forget()
-			if _, err := client.Page(t.Context(), ""); err == nil {
+			if _, err := firstPage(t.Context(), client); err == nil {
 				t.Fatal("no error")
 			}
 			for i, wait := range requests.gaps() {
@@ -189,7 +189,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 					var requests arrivals
 					var seen observer
 					client := newClient(t, serve(t, requests.of(api)), factoryapi.Config{MaxRetries: 1, Observe: seen.observe})
-					if _, err := client.Page(t.Context(), ""); err != nil {
+					if _, err := firstPage(t.Context(), client); err != nil {
 						t.Fatal(err)
 					}
 					if got := apiError(t, seen.ended[0]).RetryAfter; got != tt.want {
@@ -211,7 +211,7 @@ func TestRetryAfterDoesNotShortenTheBackOff(t *testing.T) {
 		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1")})
 		var requests arrivals
 		client := newClient(t, serve(t, requests.of(api)), factoryapi.Config{MaxRetries: 8})
-		if _, err := client.Page(t.Context(), ""); err == nil {
+		if _, err := firstPage(t.Context(), client); err == nil {
 			t.Fatal("no error")
 		}
 		least := 250 * time.Millisecond
@@ -246,7 +246,7 @@ func TestAWaitPastTheDeadlineFailsAtOnce(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
 				start := time.Now()
-				_, err := client.Page(ctx, "")
+				_, err := firstPage(ctx, client)
 				if got := apiError(t, err); got.Reason() != "429" || got.RetryAfter <= 0 {
 					t.Errorf("error %v, which asks for %s", err, got.RetryAfter)
 				}
@@ -265,7 +265,7 @@ func TestAWaitPastTheDeadlineFailsAtOnce(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			start := time.Now()
-			_, err := client.Page(ctx, "")
+			_, err := firstPage(ctx, client)
 			if got, waited := apiError(t, err).Reason(), time.Since(start); got != "503" || waited != 0 {
 				t.Errorf("error %v after %s", err, waited)
 			}
@@ -310,7 +310,7 @@ func FuzzRetryAfter(f *testing.F) {
 			header: http.Header{"Retry-After": {value}},
 		}})
 		before := time.Now()
-		_, err := client.Page(t.Context(), "")
+		_, err := firstPage(t.Context(), client)
 		after := time.Now()
 		got := apiError(t, err).RetryAfter
 

@@ -188,7 +188,7 @@ func exposed(t *testing.T) drift.Series {
 	for _, days := range []int{1, 7, 30, 90} {
 		windows = append(windows, collector.Window{Label: fmt.Sprintf("%dd", days), Length: time.Duration(days) * 24 * time.Hour})
 	}
-	members := collector.New(client, requests, collector.Config{
+	members := collector.New(client, collector.Config{
 		Census: collector.CensusConfig{
 			Windows: windows,
 			GroupBy: []collector.Attribute{
@@ -204,7 +204,7 @@ func exposed(t *testing.T) drift.Series {
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		members,
+		members, requests,
 		versioncollector.NewCollector("factory_exporter"),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

@@ -136,7 +136,7 @@ func (d *Demo) removeSomebody() {
 	d.members = d.members[:last]
 }
 
-// answer is a [Behaviour] that sends the page after a moment, or refuses it.
+// answer is a [Behavior] that sends the page after a moment, or refuses it.
 func (d *Demo) answer(w http.ResponseWriter, r *http.Request, page []byte) {
 	d.mu.Lock()
 	delay := 20*time.Millisecond + time.Duration(d.moods.Int64N(int64(40*time.Millisecond)))

@@ -16,25 +16,25 @@ const LastPage = -1
 
 // Fault spoils requests that the server would have answered with a page.
 type Fault struct {
-	Page  int       // the number of the page in its listing, from 1; 0: any page; or LastPage
-	Times int       // how many requests are spoilt; 0: all, for ever
-	Serve Behaviour // what happens to them
+	Page  int      // the number of the page in its listing, from 1; 0: any page; or LastPage
+	Times int      // how many requests are spoilt; 0: all, for ever
+	Serve Behavior // what happens to them
 }
 
 func (f Fault) fits(p page) bool {
 	return f.Page == 0 || f.Page == p.number || f.Page == LastPage && p.last
 }
 
-// Behaviour answers a request in place of the API. page is the body that the API would have sent
-// with status 200; it may be changed, and not be kept. A behaviour that waits ends when the request's context does,
+// Behavior answers a request in place of the API. page is the body that the API would have sent
+// with status 200; it may be changed, and not be kept. A behavior that waits ends when the request's context does,
 // which a server that has read the whole request ends when the client goes away.
-type Behaviour func(w http.ResponseWriter, r *http.Request, page []byte)
+type Behavior func(w http.ResponseWriter, r *http.Request, page []byte)
 
 // Status answers with an HTTP status, the error body of the API document and a header of the given
 // names and values, in turns:
 //
 //	Status(http.StatusTooManyRequests, "Retry-After", "7")
-func Status(code int, header ...string) Behaviour {
+func Status(code int, header ...string) Behavior {
 	if len(header)%2 != 0 {
 		panic("fakeapi: a header without a value")
 	}
@@ -47,7 +47,7 @@ func Status(code int, header ...string) Behaviour {
 }
 
 // Respond answers with this status, content type and body.
-func Respond(status int, contentType, body string) Behaviour {
+func Respond(status int, contentType, body string) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
@@ -57,14 +57,14 @@ func Respond(status int, contentType, body string) Behaviour {
 }
 
 // Redirect answers with status 302 and a Location.
-func Redirect(to string) Behaviour {
+func Redirect(to string) Behavior {
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		http.Redirect(w, r, to, http.StatusFound)
 	}
 }
 
 // Edit sends the page after change was made to it. Numbers in it are of type [json.Number].
-func Edit(change func(page map[string]any)) Behaviour {
+func Edit(change func(page map[string]any)) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		body, err := edited(page, change)
 		if err != nil {
@@ -87,14 +87,14 @@ func edited(page []byte, change func(map[string]any)) ([]byte, error) {
 }
 
 // Cursor sends the page with this cursor to a next one, also on the last page.
-func Cursor(cursor string) Behaviour {
+func Cursor(cursor string) Behavior {
 	return Edit(func(page map[string]any) {
 		page["pagination"] = map[string]any{"hasMore": true, "nextCursor": cursor}
 	})
 }
 
 // Replace sends the page with all occurrences of old replaced. The bytes need not be JSON, or UTF-8.
-func Replace(old, new string) Behaviour {
+func Replace(old, new string) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		send(w, http.StatusOK, bytes.ReplaceAll(page, []byte(old), []byte(new)))
 	}
@@ -102,7 +102,7 @@ func Replace(old, new string) Behaviour {
 
 // Large sends a valid page with a field in front that the API document does not know, which holds
 // size bytes.
-func Large(size int) Behaviour {
+func Large(size int) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		body := make([]byte, 0, size+len(page)+16)
 		body = append(body, `{"padding":"`...)
@@ -114,7 +114,7 @@ func Large(size int) Behaviour {
 }
 
 // CutJSON sends the first half of the page as a complete HTTP message.
-func CutJSON() Behaviour {
+func CutJSON() Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		send(w, http.StatusOK, page[:len(page)/2])
 	}
@@ -122,7 +122,7 @@ func CutJSON() Behaviour {
 
 // CutTransfer sends the first half of the page, of which it promised the whole, and closes the
 // connection.
-func CutTransfer() Behaviour {
+func CutTransfer() Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		promise(w, page)
 		_, _ = w.Write(page[:len(page)/2])
@@ -136,7 +136,7 @@ func CutTransfer() Behaviour {
 //
 // An [http.Transport] repeats a GET by itself when that happens on a connection that it has used
 // before. To be seen by the client, a reset needs a new connection, or has to strike twice.
-func Reset() Behaviour {
+func Reset() Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -150,14 +150,14 @@ func Reset() Behaviour {
 }
 
 // Hang sends nothing, not even a header.
-func Hang() Behaviour {
+func Hang() Behavior {
 	return func(_ http.ResponseWriter, r *http.Request, _ []byte) {
 		<-r.Context().Done()
 	}
 }
 
 // HangInBody sends the first half of the page, and then nothing more.
-func HangInBody() Behaviour {
+func HangInBody() Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		promise(w, page)
 		_, _ = w.Write(page[:len(page)/2])
@@ -167,7 +167,7 @@ func HangInBody() Behaviour {
 }
 
 // Trickle sends the page a byte at a time, with a pause between two.
-func Trickle(every time.Duration) Behaviour {
+func Trickle(every time.Duration) Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		promise(w, page)
 		for i := range page {
@@ -183,7 +183,7 @@ func Trickle(every time.Duration) Behaviour {
 }
 
 // Endless sends the start of a page whose first id never ends. It stops when the client goes away.
-func Endless() Behaviour {
+func Endless() Behavior {
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		w.Header().Set("Content-Type", "application/json")
 		chunk := bytes.Repeat([]byte("x"), 32<<10)

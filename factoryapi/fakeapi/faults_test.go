@@ -17,15 +17,15 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// What arrives when a page is spoilt, over real connections. Behaviours that take time are in
-// TestSlowBehaviours.
-func TestBehaviours(t *testing.T) {
+// What arrives when a page is spoilt, over real connections. Behaviors that take time are in
+// TestSlowBehaviors.
+func TestBehaviors(t *testing.T) {
 	members := fakeapi.Generate(10, 1, noon())
 	good := get(fakeapi.NewServer(fakeapi.NewOrganization(members...), key), "").Body.Bytes()
 
 	for _, tt := range []struct {
 		name   string
-		serve  fakeapi.Behaviour
+		serve  fakeapi.Behavior
 		status int
 		header string // "Name: value"
 		body   func(body []byte) bool
@@ -141,14 +141,14 @@ func TestEndlessEndsWhenTheClientGoesAway(t *testing.T) {
 	// The server's Close waits for its handlers.
 }
 
-func TestSlowBehaviours(t *testing.T) {
+func TestSlowBehaviors(t *testing.T) {
 	members := fakeapi.Generate(10, 1, noon())
 	good := get(fakeapi.NewServer(fakeapi.NewOrganization(members...), key), "").Body.Bytes()
 	half := good[:len(good)/2]
 
 	for _, tt := range []struct {
 		name  string
-		serve fakeapi.Behaviour
+		serve fakeapi.Behavior
 		took  time.Duration
 		body  []byte
 		err   error
@@ -188,7 +188,7 @@ func TestSlowBehaviours(t *testing.T) {
 }
 
 // spoilt serves members, all requests spoilt by serve unless it is nil. It returns the base URL.
-func spoilt(t *testing.T, members []fakeapi.Member, serve fakeapi.Behaviour) (*fakeapi.Server, string) {
+func spoilt(t *testing.T, members []fakeapi.Member, serve fakeapi.Behavior) (*fakeapi.Server, string) {
 	t.Helper()
 	server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
 	if serve != nil {

@@ -35,9 +35,9 @@ type Member struct {
 // The maps of a member belong to the organization once the member was added, or was returned by
 // Members: they may be read, and changed only within Update.
 type Organization struct {
-	mu    sync.RWMutex
-	seats []seat // by number, ascending
-	taken uint64 // the highest number given out
+	mu      sync.RWMutex
+	entries []entry // by number, ascending
+	taken   uint64  // the highest number given out
 }
 
 // NewOrganization returns an organization of these members.
@@ -52,12 +52,12 @@ func NewOrganization(members ...Member) *Organization {
 func (o *Organization) Add(members ...Member) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.seats = slices.Grow(o.seats, len(members))
+	o.entries = slices.Grow(o.entries, len(members))
 	var text []byte
 	for _, m := range members {
 		o.taken++
 		text = m.appendJSON(text[:0])
-		o.seats = append(o.seats, seat{number: o.taken, member: m, json: bytes.Clone(text)})
+		o.entries = append(o.entries, entry{number: o.taken, member: m, json: bytes.Clone(text)})
 	}
 }
 
@@ -69,7 +69,7 @@ func (o *Organization) Remove(ids ...string) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.seats = slices.DeleteFunc(o.seats, func(s seat) bool { return gone[s.member.ID] })
+	o.entries = slices.DeleteFunc(o.entries, func(e entry) bool { return gone[e.member.ID] })
 }
 
 // Update calls change with the first member that has this id, and keeps what it makes of it, at the
@@ -78,15 +78,15 @@ func (o *Organization) Remove(ids ...string) {
 func (o *Organization) Update(id string, change func(*Member)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := slices.IndexFunc(o.seats, func(s seat) bool { return s.member.ID == id })
+	i := slices.IndexFunc(o.entries, func(e entry) bool { return e.member.ID == id })
 	if i < 0 {
 		return
 	}
-	m := o.seats[i].member
+	m := o.entries[i].member
 	m.Metadata = copied(m.Metadata) // Members may have handed out the old maps
 	m.Raw = copied(m.Raw)
 	change(&m)
-	o.seats[i].member, o.seats[i].json = m, m.appendJSON(nil)
+	o.entries[i].member, o.entries[i].json = m, m.appendJSON(nil)
 }
 
 func copied[M map[string]V, V any](from M) M {
@@ -99,9 +99,9 @@ func copied[M map[string]V, V any](from M) M {
 func (o *Organization) Members() []Member {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	members := make([]Member, len(o.seats))
-	for i, s := range o.seats {
-		members[i] = s.member
+	members := make([]Member, len(o.entries))
+	for i, e := range o.entries {
+		members[i] = e.member
 	}
 	return members
 }
@@ -110,12 +110,12 @@ func (o *Organization) Members() []Member {
 func (o *Organization) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return len(o.seats)
+	return len(o.entries)
 }
 
-// seat is a place in the list. Its number is never used again, so that a cursor which holds one
+// entry is a place in the list. Its number is never used again, so that a cursor which holds one
 // keeps its position while members join and leave.
-type seat struct {
+type entry struct {
 	number uint64
 	member Member
 	json   []byte // the member as the API sends it
@@ -133,13 +133,13 @@ func (o *Organization) page(b []byte, from cursor, limit int) page {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 
-	first := sort.Search(len(o.seats), func(i int) bool { return o.seats[i].number > from.after })
-	end := min(first+limit, len(o.seats))
-	p := page{number: from.page, last: end == len(o.seats)}
+	first := sort.Search(len(o.entries), func(i int) bool { return o.entries[i].number > from.after })
+	end := min(first+limit, len(o.entries))
+	p := page{number: from.page, last: end == len(o.entries)}
 
 	pagination := `],"pagination":{"hasMore":false,"nextCursor":null}}`
 	if !p.last {
-		next := cursor{after: o.seats[end-1].number, page: from.page + 1}
+		next := cursor{after: o.entries[end-1].number, page: from.page + 1}
 		pagination = `],"pagination":{"hasMore":true,"nextCursor":"` + next.String() + `"}}`
 	}
 
@@ -148,16 +148,16 @@ func (o *Organization) page(b []byte, from cursor, limit int) page {
 		if i > first {
 			b = append(b, ',')
 		}
-		b = append(b, o.seats[i].json...)
+		b = append(b, o.entries[i].json...)
 	}
 	p.body = append(b, pagination...)
 	return p
 }
 
-// cursor is a position between two seats. The API document calls its text opaque; this one is made
+// cursor is a position between two entries. The API document calls its text opaque; this one is made
 // of characters that a client must escape in a query, and of an escape that must not be undone twice.
 type cursor struct {
-	after uint64 // the seat behind which the page begins
+	after uint64 // the number of the entry before the page
 	page  int    // the number of the page
 }
 

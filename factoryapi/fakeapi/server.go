@@ -172,8 +172,8 @@ func (s *Server) page(b []byte, rawQuery string) (page, error) {
 	return s.org.page(b, from, limit), nil
 }
 
-// faultFor returns the behaviour that spoils p, nil when none does.
-func (s *Server) faultFor(p page) Behaviour {
+// faultFor returns the behavior that spoils p, nil when none does.
+func (s *Server) faultFor(p page) Behavior {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.faults {

@@ -1,0 +1,41 @@
+package factoryapi
+
+import (
+	"strings"
+	"time"
+)
+
+// Timestamp is a point in time that may be missing or unreadable. Its zero value
+// is missing.
+type Timestamp struct {
+	// Time is in UTC. It means something only if State is Valid.
+	Time  time.Time
+	State TimestampState
+}
+
+// TimestampState says whether a timestamp is known.
+type TimestampState uint8
+
+const (
+	// Missing: the field was absent or null.
+	Missing TimestampState = iota
+	// Valid: the field held a timestamp.
+	Valid
+	// Invalid: the field held something else.
+	Invalid
+)
+
+// ParseTimestamp reads RFC 3339 as [time.Parse] does, which is without leap seconds.
+// Any number of fractional digits is fine; digits beyond nanoseconds are dropped. The
+// offset may lack its colon. The API document calls its timestamps ISO 8601.
+func ParseTimestamp(text string) Timestamp {
+	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return Timestamp{t.UTC(), Valid}
+		}
+	}
+	if upper := strings.ToUpper(text); upper != text { // RFC 3339 allows t and z as well
+		return ParseTimestamp(upper)
+	}
+	return Timestamp{State: Invalid}
+}
