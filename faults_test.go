@@ -181,8 +181,7 @@ func faults() []fault {
 		{name: "an id of 100 kB", serve: editUsers(func(user map[string]any) { user["id"] = user["id"].(string) + strings.Repeat("i", 100_000) }),
 			makes: each(func(p *person) { p.id += strings.Repeat("i", 100_000) })},
 		{name: "invalid UTF-8 and control characters in every string", serve: spoilStrings(), makes: each(func(p *person) {
-			*p = person{id: p.id + spoiltText, created: spoiltText, signedIn: spoiltText, attributes: map[string]string{
-				"email_domain": "acme.example" + spoiltText, "metadata.team": "x" + spoiltText}}
+			*p = person{id: p.id + spoiltText, created: spoiltText, signedIn: spoiltText, attributes: map[string]string{"metadata.team": "x" + spoiltText}}
 		})},
 		{name: "timestamps of another form", serve: editUsers(func(user map[string]any) { user["createdAt"], user["lastSignInAt"] = "yesterday", "01/02/2000" }),
 			makes: each(func(p *person) { p.created, p.signedIn = "yesterday", "01/02/2000" })},
@@ -191,7 +190,17 @@ func faults() []fault {
 		{name: "timestamps that are objects", serve: editUsers(func(user map[string]any) { user["createdAt"], user["lastSignInAt"] = map[string]any{}, []any{} }),
 			makes: each(func(p *person) { p.created, p.signedIn = "{}", "[]" })},
 		{name: "empty timestamps", serve: editUsers(func(user map[string]any) { user["createdAt"], user["lastSignInAt"] = "", "" }),
-			makes: each(func(p *person) { p.created, p.signedIn = "?", "?" })},
+			makes: each(func(p *person) { p.created, p.signedIn = "", "" })},
+		{name: "timestamps that stand for none", serve: editUsers(func(user map[string]any) {
+			user["createdAt"], user["lastSignInAt"] = "1970-01-01T00:00:00.000Z", "0001-01-01T00:00:00Z"
+		}), makes: each(func(p *person) { p.created, p.signedIn = "", "" })},
+		{name: "a mail address with a name behind it", serve: editUsers(func(user map[string]any) { user["email"] = user["email"].(string) + " (Jane Doe)" }),
+			makes: each(func(p *person) { p.attributes = map[string]string{"metadata.team": p.attributes["metadata.team"]} })},
+		{name: "a mail address with a dot and a blank at its end", serve: editUsers(func(user map[string]any) {
+			if email := user["email"].(string); email != "" {
+				user["email"] = email + ". "
+			}
+		})},
 	}
 	for i := range rows {
 		if rows[i].pages == [3]int{} {
@@ -933,7 +942,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // hashes are what stands for the rest of a label value that is too long.
-var hashes = regexp.MustCompile(`…[0-9a-f]{16}`)
+var hashes = regexp.MustCompile(`…[0-9a-f]{32}`)
 
 // shortened shortens label values that are too long, as the exporter does.
 func shortened(s samples) samples {
@@ -949,7 +958,7 @@ func shortened(s samples) samples {
 				if i == len(parts)-1 {
 					end = `"}`
 				}
-				parts[i] = label + `="` + text[:limit-len("…")-16] + "…HASH" + end
+				parts[i] = label + `="` + text[:limit-len("…")-32] + "…HASH" + end
 			}
 		}
 		if labels != "" {

@@ -3,6 +3,7 @@ package collector
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"factory_exporter/factoryapi"
@@ -42,9 +43,8 @@ func (a Attribute) String() string {
 	return metadataPrefix + a.metadataKey
 }
 
-// Of returns the user's value of the attribute: the part of the mail address behind
-// the last @ in lower case, or the value in the metadata as it is. It returns an
-// empty text if there is none.
+// Of returns the user's value of the attribute: the domain of the mail address, or the
+// value in the metadata as it is. It returns an empty text if there is none.
 func (a Attribute) Of(user *factoryapi.User) string {
 	if a.metadataKey != "" {
 		value, _ := user.Metadata.Get(a.metadataKey)
@@ -54,5 +54,18 @@ func (a Attribute) Of(user *factoryapi.User) string {
 	if at < 0 {
 		return ""
 	}
-	return strings.ToLower(user.Email[at+1:])
+	return domain(user.Email[at+1:])
+}
+
+// domain returns text as a domain in lower case, without blanks around it and dots at
+// its end. It returns an empty text if text is not a domain.
+func domain(text string) string {
+	text = strings.TrimRight(strings.TrimSpace(text), ".")
+	foreign := func(r rune) bool {
+		return !unicode.In(r, unicode.Letter, unicode.Mark, unicode.Digit) && !strings.ContainsRune("-_.", r)
+	}
+	if strings.ContainsFunc(text, foreign) {
+		return ""
+	}
+	return strings.ToLower(text)
 }

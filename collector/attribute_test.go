@@ -48,6 +48,22 @@ func TestAttributeEmailDomain(t *testing.T) {
 		"acme.example":          "",
 		"":                      "",
 		"ada@BÜCHER.example":    "bücher.example",
+		"ada@हिन्दी.भारत":       "हिन्दी.भारत",
+		"ada@10.0.0.1":          "10.0.0.1",
+		"ada@my_host-1":         "my_host-1",
+		" ada@acme.example\n":   "acme.example",
+		"ada@ acme.example . ":  "",
+		"ada@acme.example.":     "acme.example",
+		"ada@acme.example. ":    "acme.example",
+		"ada@.":                 "",
+
+		"ada@acme.example (Ada Lovelace)":    "",
+		"Ada Lovelace <ada@acme.example>":    "",
+		"ada@acme.example, bob@acme.example": "acme.example",
+		"ada@[10.0.0.1]":                     "",
+		"ada@acme.example/x":                 "",
+		"ada@(other)":                        "",
+		"ada@acme.example\ufffd":             "",
 	} {
 		if got := attributes(t, "email_domain")[0].Of(&factoryapi.User{Email: address}); got != want {
 			t.Errorf("%q: %q, want %q", address, got, want)

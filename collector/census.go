@@ -2,12 +2,9 @@ package collector
 
 import (
 	"cmp"
-	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"factory_exporter/factoryapi"
 )
@@ -295,25 +292,4 @@ func (a *ageCounts) histogram() AgeHistogram {
 		h.Buckets[(time.Duration(days) * day).Seconds()] = a.buckets[i]
 	}
 	return h
-}
-
-// maxLabelValue bounds label values that come from the API, in bytes.
-const maxLabelValue = 128
-
-// labelValue makes a label value of text from the API: valid UTF-8, and not too
-// long. A hash of the whole takes the place of the rest, so that different values
-// stay different.
-func labelValue(s string) string {
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	if len(s) <= maxLabelValue {
-		return s
-	}
-	hash := fnv.New64a()
-	hash.Write([]byte(s))
-	suffix := fmt.Sprintf("…%016x", hash.Sum64())
-	end := maxLabelValue - len(suffix)
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + suffix
 }

@@ -203,43 +203,36 @@ func TestCensusHistogramLeavesOutWhoNeverSignedIn(t *testing.T) {
 }
 
 func TestCensusGroups(t *testing.T) {
-	mails := func(addresses ...string) []factoryapi.User {
-		users := make([]factoryapi.User, len(addresses))
-		for i, address := range addresses {
-			users[i] = factoryapi.User{ID: fmt.Sprint(i), Email: address}
-		}
-		return users
-	}
 	for _, tt := range []struct {
 		name  string
 		limit int
-		users []factoryapi.User
-		want  string // value=users, in order
+		teams []string // one for each member, empty for none
+		want  string   // value=users, in order
 	}{
-		{"the largest first", 9, mails("a@x", "a@y", "b@y", "a@z", "b@z", "c@z"), "z=3 y=2 x=1"},
-		{"those of one size by name", 9, mails("a@c", "a@a", "a@b", "a@d", "b@d"), "d=2 a=1 b=1 c=1"},
-		{"domains in lower case", 9, mails("a@Acme.Example", "b@acme.example", "c@ACME.EXAMPLE"), "acme.example=3"},
+		{"the largest first", 9, []string{"x", "y", "y", "z", "z", "z"}, "z=3 y=2 x=1"},
+		{"those of one size by name", 9, []string{"c", "a", "b", "d", "d"}, "d=2 a=1 b=1 c=1"},
 		{"nobody", 9, nil, ""},
-		{"without an @", 9, mails("nobody", "", "a@", "a@x"), "x=1 (none)=3"},
-		{"the part behind the last @", 9, mails(`"a@x"@y`), "y=1"},
-		{"as many values as the limit", 2, mails("a@x", "a@y", "b@y"), "y=2 x=1"},
-		{"one more than the limit", 2, mails("a@x", "a@y", "b@y", "a@z"), "y=2 x=1 (other)=1"},
-		{"a tie at the limit goes by name", 1, mails("a@z", "a@x", "a@y"), "x=1 (other)=2"},
-		{"others are summed, however many", 1, mails("a@x", "b@x", "c@x", "a@b", "b@b", "a@c", "a@d"), "x=3 (other)=4"},
-		{"no value does not count towards the limit", 1, mails("", "", "", "a@x", "b@x", "a@y"), "x=2 (none)=3 (other)=1"},
-		{"a value named as no value", 9, mails("a@(none)", "", "a@x"), "x=1 (none)=2"},
-		{"a value named as the others, which are none", 9, mails("a@(other)", "b@(other)", "a@x"), "x=1 (other)=2"},
-		{"a value named as the others joins them", 1, mails("a@(other)", "b@(other)", "c@(other)", "a@x", "b@x", "a@y"), "x=2 (other)=4"},
-		{"limit zero keeps none", 0, mails("a@x", "a@y", ""), "(none)=1 (other)=2"},
-		{"text is kept as it is", 9, mails("a@x y", "a@\"\n\\"), "\"\n\\=1 x y=1"},
+		{"as many values as the limit", 2, []string{"x", "y", "y"}, "y=2 x=1"},
+		{"one more than the limit", 2, []string{"x", "y", "y", "z"}, "y=2 x=1 (other)=1"},
+		{"a tie at the limit goes by name", 1, []string{"z", "x", "y"}, "x=1 (other)=2"},
+		{"others are summed, however many", 1, []string{"x", "x", "x", "b", "b", "c", "d"}, "x=3 (other)=4"},
+		{"no value does not count towards the limit", 1, []string{"", "", "", "x", "x", "y"}, "x=2 (none)=3 (other)=1"},
+		{"a value named as no value", 9, []string{"(none)", "", "x"}, "x=1 (none)=2"},
+		{"a value named as the others, where there are no others", 9, []string{"(other)", "(other)", "x"}, "x=1 (other)=2"},
+		{"a value named as the others joins them", 1, []string{"(other)", "(other)", "(other)", "x", "x", "y"}, "x=2 (other)=4"},
+		{"limit zero keeps none", 0, []string{"x", "y", ""}, "(none)=1 (other)=2"},
+		{"text is kept as it is", 9, []string{"x y", "\"\n\\"}, "\"\n\\=1 x y=1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := collector.CensusConfig{GroupBy: attributes(t, "email_domain"), GroupLimit: tt.limit}
-			got := census(cfg, tt.users...).Groups
+			var members []fakeapi.Member
+			for i, team := range tt.teams {
+				members = append(members, fakeapi.Member{ID: fmt.Sprint(i), Metadata: map[string]string{"team": team}})
+			}
+			cfg := collector.CensusConfig{GroupBy: attributes(t, "metadata.team"), GroupLimit: tt.limit}
 			var texts []string
-			for _, group := range got {
+			for _, group := range census(cfg, list(t, members...)...).Groups {
 				texts = append(texts, fmt.Sprintf("%s=%d", group.Value, group.Users))
-				if group.Attribute != "email_domain" {
+				if group.Attribute != "metadata.team" {
 					t.Errorf("%q is of the attribute %q", group.Value, group.Attribute)
 				}
 			}
@@ -301,34 +294,44 @@ func TestCensusLabelValuesAreBoundedValidAndDistinct(t *testing.T) {
 		long + "1", long + "2", // which differ at the end
 		"1" + long,                                                                                                             // and at the start
 		strings.Repeat("é", size), "x" + strings.Repeat("é", size), strings.Repeat("日", size), "x" + strings.Repeat("🙂", size), // wherever the cut is
-		"broken \xff here", strings.Repeat("x\xff", size), strings.Repeat("y\xff", size),
+		"an ellipsis…", "…", strings.Repeat("y", 127) + "é",
 	}
-	cfg := collector.CensusConfig{GroupBy: attributes(t, "email_domain"), GroupLimit: len(values), PerUser: true}
-	var users []factoryapi.User
+	labels := idsOf(census(collector.CensusConfig{PerUser: true}, usersWith(values...)...))
+	// A value that is written as a shortened one must not meet it.
+	values = append(values, labels...)
+	labels = idsOf(census(collector.CensusConfig{PerUser: true}, usersWith(values...)...))
+	distinct := map[string]bool{}
+	for _, label := range labels {
+		distinct[label] = true
+		if len(label) > 128 || !utf8.ValidString(label) {
+			t.Errorf("%d bytes, valid UTF-8 %t: %.200q", len(label), utf8.ValidString(label), label)
+		}
+	}
+	want := map[string]bool{}
 	for _, value := range values {
-		users = append(users, factoryapi.User{ID: value, Email: "a@" + value})
+		want[value] = true
+		if len(value) < 60 && !distinct[value] {
+			t.Errorf("the short value %q is not kept as it is", value)
+		}
 	}
-	counts := census(cfg, users...)
-	groups, ids := map[string]bool{}, map[string]bool{}
-	for _, group := range counts.Groups {
-		groups[group.Value] = true
+	if len(distinct) != len(want) {
+		t.Errorf("%d label values for %d values", len(distinct), len(want))
 	}
+}
+
+func usersWith(ids ...string) []factoryapi.User {
+	users := make([]factoryapi.User, len(ids))
+	for i, id := range ids {
+		users[i].ID = id
+	}
+	return users
+}
+
+func idsOf(counts collector.Counts) (ids []string) {
 	for _, member := range counts.Members {
-		ids[member.ID] = true
+		ids = append(ids, member.ID)
 	}
-	for kind, got := range map[string]map[string]bool{"groups": groups, "ids": ids} {
-		if len(got) != len(values) {
-			t.Errorf("%d %s, want %d", len(got), kind, len(values))
-		}
-		if !got["short"] {
-			t.Errorf("%s: a short value is not kept as it is", kind)
-		}
-		for value := range got {
-			if len(value) >= 1000 || !utf8.ValidString(value) {
-				t.Errorf("%s: %d bytes, valid UTF-8 %t", kind, len(value), utf8.ValidString(value))
-			}
-		}
-	}
+	return ids
 }
 
 func TestCensusKeepsMembersOnlyIfAsked(t *testing.T) {

@@ -43,7 +43,7 @@ type Collector struct {
 	listings *listings
 
 	// Only the listing under way uses these, and there is never a second one.
-	roster       *Roster // of the newest complete listing, nil before
+	roster       *Roster // of the newest complete listing without duplicates
 	failure      string  // why the last listing failed, empty if it did not
 	failingSince time.Time
 }
@@ -107,12 +107,16 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	counts := census.Counts()
 	// The exposition has this order. A scrape need not sort what is sorted already.
 	slices.SortFunc(counts.Members, func(a, b MemberTimes) int { return cmp.Compare(a.ID, b.ID) })
-	if c.roster != nil {
-		joined, left := roster.Since(c.roster)
-		c.metrics.joined.Add(float64(joined))
-		c.metrics.left.Add(float64(left))
+	// An id appears twice if the list shifted while it was read. Such a listing may lack
+	// other members, so it does not tell who joined or left.
+	if counts.Duplicates == 0 {
+		if c.roster != nil {
+			joined, left := roster.Since(c.roster)
+			c.metrics.joined.Add(float64(joined))
+			c.metrics.left.Add(float64(left))
+		}
+		c.roster = roster
 	}
-	c.roster = roster
 	s := &snapshot{Counts: counts, pages: pages, ended: end, duration: end.Sub(start)}
 	c.logSuccess(s)
 	return s, nil

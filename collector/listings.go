@@ -75,7 +75,7 @@ func (l *listings) wait(ctx context.Context) state {
 	defer l.mu.Unlock()
 	s := state{up: l.up, inProgress: l.call != nil}
 	limit := max(l.schedule.MaxStale, l.schedule.CacheTTL)
-	if call != nil && call.complete || l.newest != nil && limit > 0 && l.age(now) <= limit {
+	if call != nil && call.complete || l.newest != nil && limit > 0 && age(l.newest.ended, now) <= limit {
 		s.snapshot = l.newest
 	}
 	return s
@@ -86,7 +86,7 @@ func (l *listings) wait(ctx context.Context) state {
 func (l *listings) join(now time.Time) *call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.newest != nil && l.age(now) < l.schedule.CacheTTL {
+	if l.newest != nil && age(l.newest.ended, now) < l.schedule.CacheTTL {
 		return nil
 	}
 	if l.call == nil && l.ctx.Err() == nil {
@@ -120,8 +120,11 @@ func (l *listings) run(c *call) {
 	}
 }
 
-// age returns the age of the newest complete listing.
-func (l *listings) age(now time.Time) time.Duration { return now.Sub(l.newest.ended) }
+// age returns the time from then to now. The monotonic clock stops while a machine is
+// suspended, and the wall clock may be set back, so the larger difference counts.
+func age(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0))) // Round strips the monotonic clock
+}
 
 // close cancels the listing under way, if any, and waits for its end. No other
 // listing will start.

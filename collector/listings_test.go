@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
@@ -480,4 +481,32 @@ func (d slowToStop) Pages(ctx context.Context) iter.Seq2[factoryapi.Page, error]
 		time.Sleep(time.Duration(d))
 		yield(factoryapi.Page{}, ctx.Err())
 	}
+}
+
+func TestAgeIsToldByTheClockThatWentFurther(t *testing.T) {
+	then := time.Now()
+	later := then.Add(time.Minute)
+	for _, tt := range []struct {
+		name string
+		now  time.Time
+		want time.Duration
+	}{
+		{"both clocks go on", later, time.Minute},
+		{"the machine was suspended for eight hours", withWall(later, 8*time.Hour), 8*time.Hour + time.Minute},
+		{"the wall clock was set back", withWall(later, -8*time.Hour), time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := collector.Age(then, tt.now); got != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// withWall moves the wall clock of t by whole seconds and leaves its monotonic clock alone, for
+// which package time has no function. A time with a monotonic clock keeps its seconds above 30
+// bits of nanoseconds.
+func withWall(t time.Time, by time.Duration) time.Time {
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << 30
+	return t
 }

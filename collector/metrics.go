@@ -63,9 +63,9 @@ func newMetrics() *metrics {
 	m.lastSignInAge = desc("factory_users_last_sign_in_age_seconds",
 		"Time since the last sign-in of each member who ever signed in. This is a snapshot that goes up and down: do not use rate() or increase() on it.")
 	m.joined = counter("factory_users_joined_total",
-		"Members who appeared between two complete listings of this process.")
+		"Members who appeared between two complete listings of this process. A listing with duplicate entries does not count.")
 	m.left = counter("factory_users_left_total",
-		"Members who disappeared between two complete listings of this process.")
+		"Members who disappeared between two complete listings of this process. A listing with duplicate entries does not count.")
 
 	m.byAttribute = desc("factory_users_by_attribute",
 		"Members by the value of an attribute: email_domain or metadata.KEY. The value (none) stands for members without a value, and (other) for the values beyond --collector.group-limit.", "attribute", "value")

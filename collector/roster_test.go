@@ -117,11 +117,13 @@ func TestJoinedAndLeft(t *testing.T) {
 			{"somebody leaves", func() { f.org.Remove("d") }, 5, 4, 1},
 			{"and comes back", func() { f.org.Add(members("d")...) }, 6, 4, 1},
 			{"an entry that is listed twice is nobody new", func() { f.org.Add(members("d")...) }, 6, 4, 1},
+			{"while a listing has duplicates it tells nothing", func() { f.org.Remove("f"); f.org.Add(members("k")...) }, 6, 4, 1},
+			{"the next one without counts from the last one without", func() { f.org.Remove("d"); f.org.Add(members("d", "l")...) }, 8, 5, 1},
 			{"all leave", func() {
 				for _, m := range f.org.Members() {
 					f.org.Remove(m.ID)
 				}
-			}, 6, 11, 1},
+			}, 8, 13, 1},
 		} {
 			step.change()
 			f.scrape(t, t.Context()).check(t, step.name, samples{

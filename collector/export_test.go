@@ -1,0 +1,4 @@
+package collector
+
+// Age lets a test suspend a machine.
+var Age = age
