@@ -21,19 +21,12 @@ const maxPageUsers = 1 << 16
 // whole body is JSON, at the speed of memory, and a walk over text that is known to be
 // JSON picks the few fields that are wanted.
 func decodePage(body []byte, users []User) (Page, error) {
-	// Invalid UTF-8 is replaced where it is read. If a name is repeated, the last one
-	// counts.
-	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
-		return Page{}, errNotJSON
-	}
-	text := string(body)
-	w := walker{text: text, plain: isPlain(text)}
-	if w.peek() != '{' {
-		return Page{}, errors.New("JSON, but not an object")
+	w, err := newWalker(body)
+	if err != nil {
+		return Page{}, err
 	}
 	var page Page
 	var hasUsers, hasPagination bool
-	var err error
 	for name := range w.members() {
 		switch name {
 		case "users":
@@ -127,6 +120,21 @@ type walker struct {
 	text  string
 	plain bool // see isPlain
 	pos   int
+}
+
+// newWalker returns a walker at the object that body is.
+func newWalker(body []byte) (*walker, error) {
+	// Invalid UTF-8 is replaced where it is read. If a name is repeated, the last one
+	// counts.
+	if !jsontext.Value(body).IsValid(jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) {
+		return nil, errNotJSON
+	}
+	text := string(body)
+	w := &walker{text: text, plain: isPlain(text)}
+	if w.peek() != '{' {
+		return nil, errors.New("JSON, but not an object")
+	}
+	return w, nil
 }
 
 // isPlain reports whether the strings in text are written without escapes and in valid

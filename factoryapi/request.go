@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// maxBodyBytes bounds the body of a 200. A page of 100 users has about 25 kB.
+	// maxBodyBytes bounds the body of a 200, where the chain does not say otherwise. A page of 100 users has about 25 kB.
 	maxBodyBytes = 16 << 20
 	// maxErrorBytes bounds what is read of an answer that tells an error.
 	maxErrorBytes = 64 << 10
@@ -22,13 +22,14 @@ const (
 
 // chain is a series of requests, one after another, that share a key and memory.
 type chain struct {
-	client *Client
-	key    string
-	body   bytes.Buffer
+	client   *Client
+	key      string
+	maxBytes int64 // bounds the body of a 200
+	body     bytes.Buffer
 }
 
 func (c *Client) newChain() *chain {
-	return &chain{client: c, key: c.cfg.Credentials.Key()}
+	return &chain{client: c, key: c.cfg.Credentials.Key(), maxBytes: maxBodyBytes}
 }
 
 // try sends one request and reads its answer. The body of a 200 goes to decode, whose
@@ -88,12 +89,12 @@ func (c *chain) do(req *http.Request, decode func(body []byte) error) error {
 	}
 
 	c.body.Reset()
-	n, err := c.body.ReadFrom(io.LimitReader(resp.Body, maxBodyBytes+1))
+	n, err := c.body.ReadFrom(io.LimitReader(resp.Body, c.maxBytes+1))
 	if err != nil {
 		return err
 	}
-	if n > maxBodyBytes {
-		return &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("page is larger than %d MiB", maxBodyBytes>>20)}
+	if n > c.maxBytes {
+		return &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("page is larger than %d MiB", c.maxBytes>>20)}
 	}
 	err = decode(c.body.Bytes())
 	if errors.Is(err, errNotJSON) {

@@ -16,13 +16,14 @@ const LastPage = -1
 
 // Fault spoils requests that the server would have answered with a page.
 type Fault struct {
+	Path  string   // what the path of the endpoint begins with, such as AnalyticsPath; empty: any
 	Page  int      // the number of the page in its listing, from 1; 0: any page; or LastPage
 	Times int      // how many requests are spoilt; 0: all, for ever
 	Serve Behavior // what happens to them
 }
 
-func (f Fault) fits(p page) bool {
-	return f.Page == 0 || f.Page == p.number || f.Page == LastPage && p.last
+func (f Fault) fits(path string, p page) bool {
+	return strings.HasPrefix(path, f.Path) && (f.Page == 0 || f.Page == p.number || f.Page == LastPage && p.last)
 }
 
 // Behavior answers a request in place of the API. page is the body that the API would have sent
@@ -38,12 +39,17 @@ func Status(code int, header ...string) Behavior {
 	if len(header)%2 != 0 {
 		panic("fakeapi: a header without a value")
 	}
-	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Add(header[i], header[i+1])
 		}
-		sendError(w, code, "this request was chosen to fail")
+		sendError(w, r, code, "this request was chosen to fail")
 	}
+}
+
+// Refuse answers with an HTTP status and the documented error body with this detail.
+func Refuse(code int, detail string) Behavior {
+	return func(w http.ResponseWriter, r *http.Request, _ []byte) { sendError(w, r, code, detail) }
 }
 
 // Respond answers with this status, content type and body.
@@ -65,10 +71,10 @@ func Redirect(to string) Behavior {
 
 // Edit sends the page after change was made to it. Numbers in it are of type [json.Number].
 func Edit(change func(page map[string]any)) Behavior {
-	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		body, err := edited(page, change)
 		if err != nil {
-			sendError(w, http.StatusInternalServerError, fmt.Sprintf("edit the page: %v", err))
+			sendError(w, r, http.StatusInternalServerError, fmt.Sprintf("edit the page: %v", err))
 			return
 		}
 		send(w, http.StatusOK, body)

@@ -24,7 +24,7 @@ func TestAnswersKeepToTheAPIDocument(t *testing.T) {
 		return server
 	}
 
-	document := load(t)
+	document := load(t, "openapi.yaml", fakeapi.UsersPath)
 	for _, tt := range []struct {
 		name   string
 		server http.Handler
@@ -58,7 +58,7 @@ func TestTheAPIDocumentRefusesWrongAnswers(t *testing.T) {
 		user = `{"id":"u","email":"u@acme.example","createdAt":"2026-01-01T00:00:00Z","metadata":{"team":"data"}}`
 		end  = `{"hasMore":false,"nextCursor":null}`
 	)
-	document := load(t)
+	document := load(t, "openapi.yaml", fakeapi.UsersPath)
 	for _, tt := range []struct {
 		name   string
 		status int
@@ -91,27 +91,27 @@ func TestTheAPIDocumentRefusesWrongAnswers(t *testing.T) {
 	}
 }
 
-// document validates answers against openapi.yaml.
+// document validates the answers of one endpoint against its OpenAPI description.
 type document struct {
 	request *openapi3filter.RequestValidationInput
 }
 
-func load(t *testing.T) document {
+func load(t *testing.T, file, endpoint string) document {
 	t.Helper()
-	spec, err := openapi3.NewLoader().LoadFromFile("openapi.yaml")
+	spec, err := openapi3.NewLoader().LoadFromFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := spec.Validate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	path := spec.Paths.Find(fakeapi.UsersPath)
+	path := spec.Paths.Find(endpoint)
 	if path == nil || path.Get == nil {
-		t.Fatalf("openapi.yaml has no GET %s", fakeapi.UsersPath)
+		t.Fatalf("%s has no GET %s", file, endpoint)
 	}
 	return document{&openapi3filter.RequestValidationInput{
-		Request: httptest.NewRequest("GET", fakeapi.UsersPath, nil),
-		Route:   &routers.Route{Spec: spec, Path: fakeapi.UsersPath, PathItem: path, Method: "GET", Operation: path.Get},
+		Request: httptest.NewRequest("GET", endpoint, nil),
+		Route:   &routers.Route{Spec: spec, Path: endpoint, PathItem: path, Method: "GET", Operation: path.Get},
 	}}
 }
 

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -39,11 +40,12 @@ type Server struct {
 	org     *Organization
 	buffers sync.Pool // of *[]byte, for pages: benchmarks are to measure clients, not garbage
 
-	mu      sync.Mutex
-	key     string
-	latency time.Duration
-	faults  []Fault // in the order injected; Times is what is left
-	stats   Stats
+	mu        sync.Mutex
+	key       string
+	latency   time.Duration
+	analytics *Analytics // nil: not enabled
+	faults    []Fault    // in the order injected; Times is what is left
+	stats     Stats
 }
 
 // Stats counts requests since the server was made.
@@ -61,22 +63,26 @@ func NewServer(org *Organization, key string) *Server {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	key, latency := s.enter()
+	key, latency, analytics := s.enter()
 	defer s.leave()
 
 	if !wait(r.Context(), latency) {
 		return
 	}
+	endpoint, isAnalytics := strings.CutPrefix(r.URL.Path, AnalyticsPath)
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+key:
-		sendError(w, http.StatusUnauthorized, "API key missing or invalid")
+		sendError(w, r, http.StatusUnauthorized, "API key missing or invalid")
 		return
-	case r.URL.Path != UsersPath:
-		sendError(w, http.StatusNotFound, "nothing at this path")
+	case r.URL.Path != UsersPath && !isAnalytics:
+		sendError(w, r, http.StatusNotFound, "nothing at this path")
 		return
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
-		sendError(w, http.StatusMethodNotAllowed, "users can only be listed")
+		sendError(w, r, http.StatusMethodNotAllowed, "this can only be read")
+		return
+	case isAnalytics && analytics == nil:
+		sendError(w, r, http.StatusForbidden, "analytics are not enabled for this organization")
 		return
 	}
 	buffer, ok := s.buffers.Get().(*[]byte)
@@ -84,13 +90,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		buffer = new([]byte)
 	}
 	defer s.buffers.Put(buffer)
-	page, err := s.page((*buffer)[:0], r.URL.RawQuery)
-	if err != nil {
-		sendError(w, http.StatusBadRequest, err.Error())
+	page, ok, err := page{}, true, error(nil)
+	if isAnalytics {
+		page, ok, err = analytics.page((*buffer)[:0], endpoint, r.URL.Query())
+	} else {
+		page, err = s.page((*buffer)[:0], r.URL.RawQuery)
+	}
+	switch {
+	case !ok:
+		sendError(w, r, http.StatusNotFound, "nothing at this path")
+		return
+	case err != nil:
+		sendError(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
 	*buffer = page.body
-	if spoil := s.faultFor(page); spoil != nil {
+	if spoil := s.faultFor(r.URL.Path, page); spoil != nil {
 		spoil(w, r, page.body)
 		return
 	}
@@ -102,6 +117,14 @@ func (s *Server) SetKey(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.key = key
+}
+
+// SetAnalytics serves the analytics of the organization. Without them, requests for the
+// analytics get a 403.
+func (s *Server) SetAnalytics(a *Analytics) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.analytics = a
 }
 
 // SetLatency makes requests that arrive from now on wait for d before they are looked at. The wait
@@ -134,13 +157,13 @@ func (s *Server) Stats() Stats {
 	return s.stats
 }
 
-func (s *Server) enter() (key string, latency time.Duration) {
+func (s *Server) enter() (key string, latency time.Duration, analytics *Analytics) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Requests++
 	s.stats.InFlight++
 	s.stats.MaxConcurrent = max(s.stats.MaxConcurrent, s.stats.InFlight)
-	return s.key, s.latency
+	return s.key, s.latency, s.analytics
 }
 
 func (s *Server) leave() {
@@ -172,13 +195,13 @@ func (s *Server) page(b []byte, rawQuery string) (page, error) {
 	return s.org.page(b, from, limit), nil
 }
 
-// faultFor returns the behavior that spoils p, nil when none does.
-func (s *Server) faultFor(p page) Behavior {
+// faultFor returns the behavior that spoils the page p of a path, nil when none does.
+func (s *Server) faultFor(path string, p page) Behavior {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.faults {
 		f := &s.faults[i]
-		if !f.fits(p) {
+		if !f.fits(path, p) {
 			continue
 		}
 		serve := f.Serve
@@ -195,20 +218,28 @@ func (s *Server) faultFor(p page) Behavior {
 	return nil
 }
 
-// errorBody is the body of an error, from the API document.
+// errorBody is the body of an error: as in the API document, or with a request id in
+// place of the metadata, as in the reference of the analytics.
 type errorBody struct {
-	Detail   string         `json:"detail"`
-	Status   int            `json:"status"`
-	Title    string         `json:"title"`
-	Metadata map[string]any `json:"metadata"`
+	Detail    string          `json:"detail"`
+	Status    int             `json:"status"`
+	Title     string          `json:"title"`
+	Metadata  *map[string]any `json:"metadata,omitempty"`
+	RequestID string          `json:"requestId,omitempty"`
 }
 
-func sendError(w http.ResponseWriter, status int, detail string) {
-	body, err := json.Marshal(errorBody{Detail: detail, Status: status, Title: http.StatusText(status), Metadata: map[string]any{}})
+func sendError(w http.ResponseWriter, r *http.Request, status int, detail string) {
+	body := errorBody{Detail: detail, Status: status, Title: http.StatusText(status)}
+	if strings.HasPrefix(r.URL.Path, AnalyticsPath) {
+		body.RequestID = "req_01"
+	} else {
+		body.Metadata = &map[string]any{}
+	}
+	text, err := json.Marshal(body)
 	if err != nil {
 		panic(err) // strings, a number and an empty map cannot fail
 	}
-	send(w, status, body)
+	send(w, status, text)
 }
 
 // send writes a whole answer at once. A failing write means that the client went away: nobody is

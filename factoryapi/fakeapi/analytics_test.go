@@ -1,0 +1,253 @@
+package fakeapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func TestAnalyticsKeepToTheirDescription(t *testing.T) {
+	const days = "startDate=2026-02-20&endDate=2026-02-28"
+	failing := func(code int) http.Handler {
+		server := analytics(fakeapi.Unknowns{})
+		server.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Status(code)})
+		return server
+	}
+	for _, tt := range []struct {
+		name     string
+		server   http.Handler
+		endpoint string
+		query    string
+		status   int
+	}{
+		{"activity", analytics(fakeapi.Unknowns{}), "activity", days, 200},
+		{"tokens", analytics(fakeapi.Unknowns{}), "tokens", days, 200},
+		{"idle days", analytics(fakeapi.Unknowns{IdleDays: true}), "activity", days, 200},
+		{"a range without rows", fakeAnalytics(fakeapi.NewAnalytics()), "users", days, 200},
+		{"a row a user", analytics(fakeapi.Unknowns{Rows: fakeapi.RowPerUser}), "users", days, 200},
+		{"a row a user and day", analytics(fakeapi.Unknowns{Rows: fakeapi.RowPerUserAndDay}), "users", days, 200},
+		{"users with a row a day", analytics(fakeapi.Unknowns{Rows: fakeapi.UserWithRowPerDay}), "users", days, 200},
+		{"a page before the last", analytics(fakeapi.Unknowns{}), "users", days + "&limit=1", 200},
+		{"a last cursor that is null", analytics(fakeapi.Unknowns{LastCursor: `null`}), "users", days, 200},
+		{"a last cursor that is empty", analytics(fakeapi.Unknowns{LastCursor: `""`}), "users", days, 200},
+		{"today", analytics(fakeapi.Unknowns{}), "activity", "startDate=2026-03-01&endDate=2026-03-01", 400},
+		{"no dates", analytics(fakeapi.Unknowns{}), "users", "", 400},
+		{"injected 401", failing(401), "users", days, 401},
+		{"injected 403", failing(403), "tokens", days, 403},
+		{"injected 500", failing(500), "activity", days, 500},
+		{"not enabled", fakeAnalytics(nil), "activity", days, 403},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			answer := askAnalytics(tt.server, tt.endpoint, tt.query)
+			if answer.Code != tt.status {
+				t.Errorf("status %d, want %d: %s", answer.Code, tt.status, answer.Body)
+			}
+			document := load(t, "analytics.yaml", fakeapi.AnalyticsPath+tt.endpoint)
+			if err := document.validate(answer.Code, answer.Header(), answer.Body.Bytes()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Without this, a check that accepts anything would go unnoticed.
+func TestTheDescriptionOfTheAnalyticsRefusesWrongAnswers(t *testing.T) {
+	const (
+		meta     = `"org_id":"o","start_date":"2026-02-28","end_date":"2026-02-28"`
+		user     = `"user_id":"u","date":"2026-02-28","sessions":1,"messages":1,"user_messages":1,"assistant_messages":0,"tool_calls":0,"billable_tokens":1`
+		activity = `"date":"2026-02-28","weekly_active_users":1,"monthly_active_users":1,"daily_active_users_by_client":{"web":1},"sessions":1,"messages":1,"user_messages":1`
+	)
+	for _, tt := range []struct {
+		name, endpoint, body string
+		ok                   bool
+	}{
+		{"a right row of a user", "users", `{"data":[{` + user + `,"user_email":null}],"meta":{` + meta + `,"has_more":false}}`, true},
+		{"a right row of activity", "activity", `{"data":[{` + activity + `,"daily_active_users":1}],"meta":{` + meta + `}}`, true},
+		{"no data", "users", `{"meta":{` + meta + `,"has_more":false}}`, false},
+		{"no meta", "users", `{"data":[]}`, false},
+		{"no has_more", "users", `{"data":[],"meta":{` + meta + `}}`, false},
+		{"has_more in another endpoint", "activity", `{"data":[],"meta":{` + meta + `,"has_more":false}}`, false},
+		{"a user without an address", "users", `{"data":[{` + user + `}],"meta":{` + meta + `,"has_more":false}}`, false},
+		{"a field too many in a row", "users", `{"data":[{` + user + `,"user_email":null,"seat":1}],"meta":{` + meta + `,"has_more":false}}`, false},
+		{"a number that is text", "activity", `{"data":[{` + activity + `,"daily_active_users":"1"}],"meta":{` + meta + `}}`, false},
+		{"a number that is null", "activity", `{"data":[{` + activity + `,"daily_active_users":null}],"meta":{` + meta + `}}`, false},
+		{"a number that is missing", "activity", `{"data":[{` + activity + `}],"meta":{` + meta + `}}`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			document := load(t, "analytics.yaml", fakeapi.AnalyticsPath+tt.endpoint)
+			err := document.validate(200, http.Header{"Content-Type": {"application/json"}}, []byte(tt.body))
+			if (err == nil) != tt.ok {
+				t.Errorf("error %v, want none: %t", err, tt.ok)
+			}
+		})
+	}
+}
+
+// Whatever a row and a page are, the sum of all rows is the same.
+func TestAnalyticsOfUsersAreTheSameInEveryForm(t *testing.T) {
+	want := map[string]int{"user_a": 4, "user_b": 2, "user_left": 6, "user_zero": 0}
+	rows := map[fakeapi.RowForm]int{fakeapi.RowPerUser: 4, fakeapi.RowPerUserAndDay: 7, fakeapi.UserWithRowPerDay: 7}
+	for form, count := range rows {
+		for _, limit := range []int{1, 2, 3, 7, 100} {
+			server := analytics(fakeapi.Unknowns{Rows: form})
+			got, n := sessions(t, server, "startDate=2026-02-20&endDate=2026-02-28", limit)
+			if !maps.Equal(got, want) || n != count {
+				t.Errorf("form %d, limit %d: %d rows with sessions %v, want %d with %v", form, limit, n, got, count, want)
+			}
+		}
+	}
+}
+
+func TestAnalyticsOfDays(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		unknowns fakeapi.Unknowns
+		want     string
+	}{
+		{"as they are", fakeapi.Unknowns{}, "2026-02-20:2/2/2 2026-02-27:2/2/3 2026-02-28:2/3/3"},
+		{"yesterday is late", fakeapi.Unknowns{Late: true}, "2026-02-20:2/2/2 2026-02-27:2/2/3"},
+		{"a day is missing", fakeapi.Unknowns{Without: []string{"2026-02-27"}}, "2026-02-20:2/2/2 2026-02-28:2/2/2"},
+		{"idle days have rows", fakeapi.Unknowns{IdleDays: true, Without: []string{"2026-02-22", "2026-02-23", "2026-02-24", "2026-02-25", "2026-02-26"}},
+			"2026-02-20:2/2/2 2026-02-21:0/2/2 2026-02-27:2/2/3 2026-02-28:2/3/3"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var answer struct {
+				Data []struct {
+					Date    string
+					Daily   int `json:"daily_active_users"`
+					Weekly  int `json:"weekly_active_users"`
+					Monthly int `json:"monthly_active_users"`
+				}
+			}
+			body := askAnalytics(analytics(tt.unknowns), "activity", "startDate=2026-02-20&endDate=2026-02-28").Body.Bytes()
+			if err := json.Unmarshal(body, &answer); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, row := range answer.Data {
+				got = append(got, fmt.Sprintf("%s:%d/%d/%d", row.Date, row.Daily, row.Weekly, row.Monthly))
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAnalyticsRefuse(t *testing.T) {
+	server := analytics(fakeapi.Unknowns{MaxDays: 7})
+	for _, tt := range []struct{ query, detail string }{
+		{"startDate=2026-02-28&endDate=2026-03-01", "yesterday"},
+		{"startDate=2026-02-28&endDate=2026-02-27", "after endDate"},
+		{"startDate=2026-01-13&endDate=2026-01-14", "before 2026-01-14"},
+		{"startDate=2026-02-21&endDate=2026-02-28", "longer than 7 days"},
+		{"startDate=28.2.2026&endDate=2026-02-28", "not a date"},
+		{"startDate=2026-02-28", "endDate"},
+		{"startDate=2026-02-28&endDate=2026-02-28&limit=101", "limit"},
+	} {
+		answer := askAnalytics(server, "users", tt.query)
+		if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), tt.detail) {
+			t.Errorf("%s: status %d, %s, want 400 about %q", tt.query, answer.Code, answer.Body, tt.detail)
+		}
+	}
+	if answer := askAnalytics(server, "productivity", "startDate=2026-02-28&endDate=2026-02-28"); answer.Code != http.StatusNotFound {
+		t.Errorf("an unknown endpoint has status %d", answer.Code)
+	}
+}
+
+func TestFaultsStrikeAnEndpoint(t *testing.T) {
+	const query = "startDate=2026-02-20&endDate=2026-02-28&limit=1"
+	server := analytics(fakeapi.Unknowns{})
+	server.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Page: 2, Serve: fakeapi.Refuse(403, "insufficient_role")})
+	if code := get(server, "").Code; code != 200 {
+		t.Errorf("the list of members has status %d", code)
+	}
+	if code := askAnalytics(server, "tokens", query).Code; code != 200 {
+		t.Errorf("tokens have status %d", code)
+	}
+	if code := askAnalytics(server, "users", query).Code; code != 200 {
+		t.Errorf("page 1 has status %d", code)
+	}
+	answer := askAnalytics(server, "users", query+"&cursor=user_a")
+	if answer.Code != 403 || !strings.Contains(answer.Body.String(), "insufficient_role") {
+		t.Errorf("page 2 has status %d, %s", answer.Code, answer.Body)
+	}
+	if code := askAnalytics(server, "users", query+"&cursor=user_b").Code; code != 200 {
+		t.Errorf("page 3 has status %d", code)
+	}
+}
+
+// analytics serves the analytics of somebody who worked on three days, of one who worked
+// on one, of one who has left, and of one who has a row but did nothing. The time is
+// noon().
+func analytics(u fakeapi.Unknowns) *fakeapi.Server {
+	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 40, BillableTokens: 500}
+	a := fakeapi.NewAnalytics(
+		fakeapi.Worker{ID: "user_b", Email: "b@acme.example", On: fakeapi.OnDays(work, "2026-02-27")},
+		fakeapi.Worker{ID: "user_a", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-28")},
+		fakeapi.Worker{ID: "user_left", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-27", "2026-02-28")},
+		fakeapi.Worker{ID: "user_zero", On: fakeapi.OnDays(fakeapi.Work{}, "2026-02-22")},
+		fakeapi.Worker{ID: "user_not_yet", On: fakeapi.OnDays(work, "2026-03-01")},
+	)
+	a.Choose(u)
+	return fakeAnalytics(a)
+}
+
+func fakeAnalytics(a *fakeapi.Analytics) *fakeapi.Server {
+	server := fakeapi.NewServer(fakeapi.NewOrganization(), key)
+	if a != nil {
+		a.Now = noon
+		server.SetAnalytics(a)
+	}
+	return server
+}
+
+// askAnalytics sends one request to an endpoint of the analytics.
+func askAnalytics(server http.Handler, endpoint, query string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest("GET", fakeapi.AnalyticsPath+endpoint+"?"+query, nil)
+	request.Header.Set("Authorization", "Bearer "+key)
+	answer := httptest.NewRecorder()
+	server.ServeHTTP(answer, request)
+	return answer
+}
+
+// sessions returns the sum of sessions by user, and the number of rows, of all pages.
+func sessions(t *testing.T, server http.Handler, query string, limit int) (sum map[string]int, rows int) {
+	t.Helper()
+	sum = map[string]int{}
+	for cursor := ""; ; {
+		text := fmt.Sprintf("%s&limit=%d", query, limit)
+		if cursor != "" {
+			text += "&cursor=" + url.QueryEscape(cursor)
+		}
+		var answer struct {
+			Data []struct {
+				UserID   string `json:"user_id"`
+				Sessions int
+			}
+			Meta struct {
+				HasMore    bool   `json:"has_more"`
+				NextCursor string `json:"next_cursor"`
+			}
+		}
+		body := askAnalytics(server, "users", text).Body.Bytes()
+		if err := json.Unmarshal(body, &answer); err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range answer.Data {
+			sum[row.UserID] += row.Sessions
+			rows++
+		}
+		if !answer.Meta.HasMore {
+			return sum, rows
+		}
+		cursor = answer.Meta.NextCursor
+	}
+}
