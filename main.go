@@ -127,7 +127,8 @@ func newCredentials(keyFile string, logger *slog.Logger) (factoryapi.Credentials
 
 // startDemo serves a simulated organization on a loopback port until stop is called.
 func startDemo() (url string, credentials factoryapi.Credentials, stop func(), err error) {
-	key, err := factoryapi.NewStaticKey("demo")
+	const demoKey = "demo"
+	key, err := factoryapi.NewStaticKey(demoKey)
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -135,7 +136,7 @@ func startDemo() (url string, credentials factoryapi.Credentials, stop func(), e
 	if err != nil {
 		return "", nil, nil, fmt.Errorf("--demo: %w", err)
 	}
-	api := &http.Server{Handler: fakeapi.NewDemo(key.Key(), 1, time.Now()), ReadHeaderTimeout: 10 * time.Second}
+	api := &http.Server{Handler: fakeapi.NewDemo(demoKey, 1, time.Now()), ReadHeaderTimeout: 10 * time.Second}
 	go api.Serve(listener)            //nolint:errcheck // ends with stop
 	stop = func() { _ = api.Close() } // nothing is left to save
 	return "http://" + listener.Addr().String(), key, stop, nil

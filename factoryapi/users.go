@@ -3,6 +3,8 @@ package factoryapi
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/maphash"
 	"iter"
 	"net/url"
 	"strconv"
@@ -36,7 +38,12 @@ func (c *Client) ListUsers(ctx context.Context) iter.Seq2[User, error] {
 // organization has one page, which is empty.
 func (c *Client) Pages(ctx context.Context) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
-		l := &listing{chain: c.newChain(), used: map[string]bool{}, users: make([]User, 0, c.cfg.PageSize)}
+		l := &listing{
+			chain: c.newChain(ctx),
+			seed:  maphash.MakeSeed(),
+			used:  map[uint64]struct{}{},
+			users: make([]User, 0, c.cfg.PageSize),
+		}
 		for cursor, more := "", true; more; {
 			page, err := l.page(ctx, cursor)
 			if err != nil {
@@ -51,17 +58,27 @@ func (c *Client) Pages(ctx context.Context) iter.Seq2[Page, error] {
 	}
 }
 
+// Bounds of a listing. Without them, a list that never ends would be read until the
+// listing's deadline.
+const (
+	maxPages           = 100_000
+	maxEmptyPagesInRow = 100
+	maxCursorBytes     = 4 << 10
+)
+
 // listing is one pass through the pages.
 type listing struct {
 	*chain
-	used  map[string]bool // the cursors that were asked for
-	users []User          // memory that all pages use in turn
+	seed  maphash.Seed
+	used  map[uint64]struct{} // hashes of the cursors that were asked for
+	empty int                 // empty pages in a row
+	users []User              // memory that all pages use in turn
 }
 
 // page returns the page at cursor, a NextCursor of the page before. The first page
 // has an empty cursor.
 func (l *listing) page(ctx context.Context, cursor string) (page Page, err error) {
-	l.used[cursor] = true
+	l.used[l.hash(cursor)] = struct{}{}
 	query := url.Values{"limit": {strconv.Itoa(l.client.cfg.PageSize)}}
 	if cursor != "" {
 		query.Set("cursor", cursor)
@@ -73,13 +90,37 @@ func (l *listing) page(ctx context.Context, cursor string) (page Page, err error
 		if page, err = decodePage(body, l.users); err != nil {
 			return err
 		}
-		if page.HasMore && l.used[page.NextCursor] { // such a list would never end
-			return errors.New("cursor of the next page was used before")
-		}
-		return nil
+		return l.checkEnd(page)
 	})
+	if len(page.Users) > 0 {
+		l.empty = 0
+	} else {
+		l.empty++
+	}
 	return page, err
 }
+
+// checkEnd returns an error if the list goes on after page as a list without end would.
+func (l *listing) checkEnd(page Page) error {
+	if !page.HasMore {
+		return nil
+	}
+	if len(page.NextCursor) > maxCursorBytes {
+		return fmt.Errorf("cursor of the next page is longer than %d bytes", maxCursorBytes)
+	}
+	if _, ok := l.used[l.hash(page.NextCursor)]; ok {
+		return errors.New("cursor of the next page was used before")
+	}
+	if len(page.Users) == 0 && l.empty == maxEmptyPagesInRow {
+		return fmt.Errorf("more than %d empty pages in a row", maxEmptyPagesInRow)
+	}
+	if len(l.used) == maxPages {
+		return fmt.Errorf("the list has more than %d pages", maxPages)
+	}
+	return nil
+}
+
+func (l *listing) hash(cursor string) uint64 { return maphash.String(l.seed, cursor) }
 
 // Page is one page of the list of users.
 type Page struct {
