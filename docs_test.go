@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -78,6 +79,26 @@ func TestTableOfSeries(t *testing.T) {
 	checkTable(t, "docs/metrics.md", "series", table)
 }
 
+func TestREADMENamesTheGoVersion(t *testing.T) {
+	module := readFile(t, "go.mod")
+	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(module)
+	if version == nil {
+		t.Fatal("go.mod has no go line")
+	}
+	if want := "Go " + version[1] + "."; !strings.Contains(readFile(t, "README.md"), want) {
+		t.Errorf("README.md does not say %q, the version in go.mod", want)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // flagModels returns the flags that configure something, with their environment variables.
 func flagModels(t *testing.T) []*kingpin.FlagModel {
 	t.Helper()
@@ -100,12 +121,9 @@ func row(cells ...string) string {
 // checkTable compares a table with the one between the markers of this name in a file.
 func checkTable(t *testing.T, file, name, table string) {
 	t.Helper()
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := readFile(t, file)
 	begin, end := fmt.Sprintf("<!-- %s:begin -->\n", name), fmt.Sprintf("<!-- %s:end -->\n", name)
-	before, rest, ok := strings.Cut(string(text), begin)
+	before, rest, ok := strings.Cut(text, begin)
 	got, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no %q and %q", file, begin, end)
