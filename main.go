@@ -116,7 +116,7 @@ func newCredentials(keyFile string, logger *slog.Logger) (factoryapi.Credentials
 	}
 	value, ok := os.LookupEnv(keyVariable)
 	if !ok {
-		return nil, fmt.Errorf("no API key: give one with --factory.api-key-file=FILE or in the environment as %s, or use --demo, which needs none", keyVariable)
+		return nil, fmt.Errorf("no API key: set --factory.api-key-file=FILE or the environment variable %s, or use --demo", keyVariable)
 	}
 	key, err := factoryapi.NewStaticKey(value)
 	if err != nil {
@@ -188,7 +188,7 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // a client that has not read its answer by now loses it
 	}
-	<-stopped
+	<-stopped // its error says that the server was shut down
 	return nil
 }
 

@@ -160,7 +160,7 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "flag without a value", args: "--factory.page-size", want: []string{"--factory.page-size"}},
 		{name: "flag twice", args: "--factory.page-size=10 --factory.page-size=10", want: []string{"factory.page-size", "repeated"}},
 		{name: "boolean twice", args: "--demo --demo", want: []string{"demo", "repeated"}},
-		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "flags only"}},
+		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "--no-flag"}},
 		{name: "boolean with a value", args: "--demo=true", want: []string{`unexpected argument "true"`, "--no-flag"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -128,7 +128,7 @@ func parseURL(s string) (*url.URL, error) {
 	case !isPort(u.Port()):
 		return nil, errors.New("the port of the URL is not a number from 1 to 65535")
 	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+usersPath):
-		return nil, fmt.Errorf("%q is more than the base URL: leave out %s", s, usersPath)
+		return nil, fmt.Errorf("%q is not the base URL: remove %s from it", s, usersPath)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, fmt.Errorf("%q would send the API key unencrypted: use https", s)
 	}

@@ -132,7 +132,7 @@ func readKey(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer file.Close() //nolint:errcheck // read side only
+	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:

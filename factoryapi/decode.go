@@ -59,7 +59,7 @@ func decodePage(body []byte, users []User) (Page, error) {
 	case err != nil:
 		return Page{}, err
 	case !hasPagination:
-		return Page{}, errors.New("JSON without \"pagination\" that tells \"hasMore\"")
+		return Page{}, errors.New("JSON without \"hasMore\" in \"pagination\"")
 	case page.HasMore && page.NextCursor == "":
 		return Page{}, errors.New("\"hasMore\" is true, but there is no \"nextCursor\"")
 	}

@@ -127,7 +127,7 @@ func (c *chain) do(req *http.Request, decode func(body []byte) error) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side only
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return answerError(resp)
 	}
