@@ -81,6 +81,8 @@ func faults() []fault {
 		{name: "404 with HTML", serve: respond(404, "text/html", htmlPage), status: "404"},
 		{name: "429, Retry-After in seconds", serve: refuse(429, "Retry-After", "7"), status: "429", retried: true, waits: seven},
 		{name: "429, Retry-After as a date", serve: retryAt(7 * time.Second), status: "429", retried: true, waits: [2]time.Duration{6 * time.Second, 7 * time.Second}},
+		{name: "429, Retry-After of a fraction", serve: refuse(429, "Retry-After", "6.5"), status: "429", retried: true, waits: seven},
+		{name: "429, Retry-After as a date of another clock", serve: retryAtOther(7 * time.Second), status: "429", retried: true, waits: seven},
 		{name: "429, no Retry-After", serve: refuse(429), status: "429", retried: true},
 		{name: "429, Retry-After rubbish", serve: refuse(429, "Retry-After", "soon"), status: "429", retried: true},
 		{name: "429, Retry-After negative", serve: refuse(429, "Retry-After", "-7"), status: "429", retried: true},
@@ -139,6 +141,12 @@ func faults() []fault {
 		{name: "JSON with something behind it", serve: fakeapi.Replace(`"pagination":{`, `"pagination":{}}{"x":{`), status: "invalid_response"},
 		{name: "raw control characters in a string", serve: fakeapi.Replace(`"users":[`, "\"x\":\"\x01\x1f\",\"users\":["), status: "invalid_response"},
 		{name: "a body that only claims to be compressed", serve: with("Content-Encoding", "gzip", success(200)), status: "invalid_response"},
+		{name: "a compressed body cut short in a complete message", serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
+			whole := zipped(page)
+			with("Content-Encoding", "gzip", fakeapi.Respond(200, "application/json", string(whole[:len(whole)/2])))(w, r, page)
+		}, status: "invalid_response"},
+		{name: "a cursor of 10 MB", serve: fakeapi.Cursor(strings.Repeat("c", 10_000_000)), status: "invalid_response"},
+		{name: "a cursor of 5 KiB", serve: fakeapi.Cursor(strings.Repeat("c", 5<<10)), status: "invalid_response"},
 		{name: "an endless body", serve: fakeapi.Endless(), status: "invalid_response"},
 		{name: "a body of 64 MiB", serve: large(64 << 20), status: "invalid_response"},
 
@@ -385,7 +393,9 @@ func (w *world) foresee() outcome {
 
 	const retries = 3
 	if f.repaired && (w.page > 1 || w.connected) {
+		o.requests++
 		o.arrived++
+		o.errors++
 		w.strikes--
 	}
 	least, most := 250*time.Millisecond, 750*time.Millisecond
@@ -1086,6 +1096,14 @@ func retryAt(after time.Duration) fakeapi.Behavior {
 	}
 }
 
+// retryAtOther asks to wait until a time of a clock that is an hour ahead.
+func retryAtOther(after time.Duration) fakeapi.Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		clock := time.Now().Add(time.Hour).UTC()
+		refuse(http.StatusTooManyRequests, "Date", clock.Format(http.TimeFormat), "Retry-After", clock.Add(after).Format(http.TimeFormat))(w, r, page)
+	}
+}
+
 // redirect answers with a Location that the key is added to.
 func redirect(status int, to string) fakeapi.Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
@@ -1110,19 +1128,23 @@ func with(header, value string, then fakeapi.Behavior) fakeapi.Behavior {
 
 // compressed sends a body as the client asks for it: compressed.
 func compressed(body []byte) fakeapi.Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			http.Error(w, "this client does not unpack", http.StatusNotAcceptable)
+			return
+		}
+		with("Content-Encoding", "gzip", fakeapi.Respond(200, "application/json", string(zipped(body))))(w, r, page)
+	}
+}
+
+func zipped(body []byte) []byte {
 	var packed bytes.Buffer
 	packer := gzip.NewWriter(&packed)
 	_, err := packer.Write(body)
 	if err = errors.Join(err, packer.Close()); err != nil {
 		panic(err)
 	}
-	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-			http.Error(w, "this client does not unpack", http.StatusNotAcceptable)
-			return
-		}
-		with("Content-Encoding", "gzip", fakeapi.Respond(200, "application/json", packed.String()))(w, r, page)
-	}
+	return packed.Bytes()
 }
 
 // late sends the page after a while.

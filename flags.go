@@ -52,7 +52,7 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		return nil, errAnswered
 	case err != nil:
 		if argument, ok := strings.CutPrefix(err.Error(), "unexpected "); ok { // in kingpin's words, and no more
-			err = fmt.Errorf("unexpected argument %q: the exporter takes flags only; write --flag=value, or --flag and --no-flag for those that are on or off", argument)
+			err = fmt.Errorf("unexpected argument %q: write a flag with a value as --flag=value, and one that is on or off as --flag or --no-flag", argument)
 		}
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func newFlags(cfg *config) *kingpin.Application {
 	}
 	flag("web.telemetry-path", "Path of the page with the metrics.",
 		store(&cfg.pages.telemetryPath, telemetryPath)).Default("/metrics")
-	flag("web.timeout-offset", "Time to take off Prometheus's scrape timeout, so that the answer arrives before it ends.",
+	flag("web.timeout-offset", "Time to subtract from Prometheus's scrape timeout, so that the answer arrives before it ends.",
 		store(&cfg.pages.timeoutOffset, duration)).Default("500ms")
 	flag("web.max-requests", "How many scrapes to answer at once. Others get a 503. 0: no limit.",
 		store(&cfg.pages.maxRequests, wholeNumber(0, 1<<31-1))).Default("40")

@@ -116,7 +116,7 @@ func newCredentials(keyFile string, logger *slog.Logger) (factoryapi.Credentials
 	}
 	value, ok := os.LookupEnv(keyVariable)
 	if !ok {
-		return nil, fmt.Errorf("no API key: give one with --factory.api-key-file=FILE or in the environment as %s, or use --demo, which needs none", keyVariable)
+		return nil, fmt.Errorf("no API key: set --factory.api-key-file=FILE or the environment variable %s, or use --demo", keyVariable)
 	}
 	key, err := factoryapi.NewStaticKey(value)
 	if err != nil {
@@ -127,7 +127,8 @@ func newCredentials(keyFile string, logger *slog.Logger) (factoryapi.Credentials
 
 // startDemo serves a simulated organization on a loopback port until stop is called.
 func startDemo() (url string, credentials factoryapi.Credentials, stop func(), err error) {
-	key, err := factoryapi.NewStaticKey("demo")
+	const demoKey = "demo"
+	key, err := factoryapi.NewStaticKey(demoKey)
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -135,7 +136,7 @@ func startDemo() (url string, credentials factoryapi.Credentials, stop func(), e
 	if err != nil {
 		return "", nil, nil, fmt.Errorf("--demo: %w", err)
 	}
-	api := &http.Server{Handler: fakeapi.NewDemo(key.Key(), 1, time.Now()), ReadHeaderTimeout: 10 * time.Second}
+	api := &http.Server{Handler: fakeapi.NewDemo(demoKey, 1, time.Now()), ReadHeaderTimeout: 10 * time.Second}
 	go api.Serve(listener)            //nolint:errcheck // ends with stop
 	stop = func() { _ = api.Close() } // nothing is left to save
 	return "http://" + listener.Addr().String(), key, stop, nil
@@ -187,7 +188,7 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // a client that has not read its answer by now loses it
 	}
-	<-stopped
+	<-stopped // its error says that the server was shut down
 	return nil
 }
 

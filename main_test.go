@@ -160,7 +160,7 @@ func TestBadStartIsOneLineThatNamesTheCause(t *testing.T) {
 		{name: "flag without a value", args: "--factory.page-size", want: []string{"--factory.page-size"}},
 		{name: "flag twice", args: "--factory.page-size=10 --factory.page-size=10", want: []string{"factory.page-size", "repeated"}},
 		{name: "boolean twice", args: "--demo --demo", want: []string{"demo", "repeated"}},
-		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "flags only"}},
+		{name: "argument that is no flag", args: "serve", want: []string{`unexpected argument "serve"`, "--no-flag"}},
 		{name: "boolean with a value", args: "--demo=true", want: []string{`unexpected argument "true"`, "--no-flag"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -627,50 +627,6 @@ func TestProcessEndsWithItsSignals(t *testing.T) {
 }
 
 // A pipe to which nobody writes is like a file on a network that is gone: reading it takes for ever.
-func TestProcessEndsWhileItsKeyFileHangs(t *testing.T) {
-	t.Parallel()
-	keyFile := filepath.Join(t.TempDir(), "key")
-	if err := syscall.Mkfifo(keyFile, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	written := make(chan error)
-	go func() { written <- os.WriteFile(keyFile, []byte(testKey), 0) }() // for the start
-	p := startItself(t, nil, "--factory.api-key-file="+keyFile)
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
-	if s := p.scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", "0.6"); s["factory_listing_in_progress"] != 1 {
-		t.Fatalf("factory_listing_in_progress is %g, want a listing that waits for the key", s["factory_listing_in_progress"])
-	}
-	defer time.AfterFunc(5*time.Second, func() { p.process.Process.Kill() }).Stop() // which is no success
-	p.stop()
-}
-
-func TestProcessEndsBeforeItHasAKey(t *testing.T) {
-	t.Parallel()
-	keyFile := filepath.Join(t.TempDir(), "key")
-	if err := syscall.Mkfifo(keyFile, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	process := exec.CommandContext(t.Context(), os.Args[0], "--factory.api-key-file="+keyFile)
-	process.Env = append(os.Environ(), asProgram+"=1")
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
-	key, err := os.OpenFile(keyFile, os.O_WRONLY, 0) // waits until it is being read
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer key.Close()
-	if err := process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	defer time.AfterFunc(5*time.Second, func() { process.Process.Kill() }).Stop()
-	if err := process.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
-	}
-}
-
 func TestProcessTellsItsVersionEverywhere(t *testing.T) {
 	t.Parallel()
 	agents := make(chan string, 1)

@@ -34,7 +34,7 @@ const (
 )
 
 // ageBuckets are the upper bounds of the histogram of sign-in ages, in days.
-var ageBuckets = [...]int{1, 3, 7, 14, 30, 60, 90, 180, 365}
+var ageBuckets = [...]int{1, 3, 7, 14, 30, 60, 90, 180, 365} //nolint:gochecknoglobals // Go has no constant arrays
 
 const day = 24 * time.Hour
 

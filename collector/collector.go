@@ -137,7 +137,7 @@ func (c *Collector) logFailure(err error, duration time.Duration) {
 		c.failingSince = time.Now()
 	}
 	c.failure = reason
-	c.cfg.Logger.Error("Cannot list the members; nothing more is logged until this changes", "err", err)
+	c.cfg.Logger.Error("Cannot list the members; this reason is logged once", "err", err)
 }
 
 func (c *Collector) logSuccess(s *snapshot) {

@@ -46,7 +46,7 @@ func newMetrics() *metrics {
 	}
 
 	m.up = desc("factory_up",
-		"1 if the newest ended listing of members succeeded. 0 if it failed, or if none has ended yet.")
+		"1 if the listing of members that ended last succeeded, 0 if it failed or no listing has ended yet.")
 	m.seatLimit = desc("factory_seat_limit",
 		"Number of seats bought, as set with --factory.seat-limit. Absent without that flag.")
 
@@ -57,22 +57,22 @@ func newMetrics() *metrics {
 	m.active = desc("factory_users_active",
 		"Members whose last sign-in, as lastSignInAt tells, is within the window.", "window")
 	m.idle = desc("factory_users_idle",
-		"Members with an account older than the window who did not sign in within the window, or never. Their seats could be reclaimed.", "window")
+		"Members whose account is older than the window and who did not sign in within it. Members who never signed in are included.", "window")
 	m.new = desc("factory_users_new",
 		"Members whose account was created within the window, as createdAt tells.", "window")
 	m.lastSignInAge = desc("factory_users_last_sign_in_age_seconds",
-		"Time since the last sign-in of each member who ever signed in. This is a snapshot that goes up and down: do not use rate() or increase() on it.")
+		"Time since the last sign-in, over the members who signed in. A snapshot of the newest complete listing: do not use rate() or increase() on it.")
 	m.joined = counter("factory_users_joined_total",
 		"Members who appeared between two complete listings of this process. A listing with duplicate entries does not count.")
 	m.left = counter("factory_users_left_total",
 		"Members who disappeared between two complete listings of this process. A listing with duplicate entries does not count.")
 
 	m.byAttribute = desc("factory_users_by_attribute",
-		"Members by the value of an attribute: email_domain or metadata.KEY. The value (none) stands for members without a value, and (other) for the values beyond --collector.group-limit.", "attribute", "value")
+		"Members by the value of an attribute: email_domain or metadata.KEY. The value (none) counts members without a value. The value (other) sums the values beyond --collector.group-limit.", "attribute", "value")
 	m.activeByAttribute = desc("factory_users_active_by_attribute",
 		"Members whose last sign-in is within the window, by the value of an attribute.", "attribute", "value", "window")
 	m.idleByAttribute = desc("factory_users_idle_by_attribute",
-		"Members with an account older than the window who did not sign in within the window, or never, by the value of an attribute.", "attribute", "value", "window")
+		"Members whose account is older than the window and who did not sign in within it, by the value of an attribute.", "attribute", "value", "window")
 
 	m.userLastSignIn = desc("factory_user_last_sign_in_timestamp_seconds",
 		"When a member last signed in, as lastSignInAt tells. Absent for a member who never signed in.", "id")
@@ -90,7 +90,7 @@ func newMetrics() *metrics {
 	m.listingInProgress = desc("factory_listing_in_progress",
 		"1 if a listing was still under way when this scrape was answered.")
 	m.listingInvalidTimestamps = desc("factory_listing_invalid_timestamps",
-		"Timestamps in the newest complete listing that could not be read, by field. Members with such a timestamp do not count in metrics that need the field.", "field")
+		"Timestamps in the newest complete listing that could not be read, by field. A member with such a timestamp counts in nothing that needs the field.", "field")
 	return m
 }
 

@@ -24,18 +24,16 @@ type Number struct {
 }
 
 // analyticsURL returns the URL that asks an endpoint for a range of days.
-func (c *Client) analyticsURL(endpoint string, days Days, query url.Values) *url.URL {
-	query.Set("startDate", days.First.String())
-	query.Set("endDate", days.Last.String())
+func (c *Client) analyticsURL(endpoint string, days Days) *url.URL {
 	u := c.base.JoinPath(analyticsPath, endpoint)
-	u.RawQuery = query.Encode()
+	u.RawQuery = url.Values{"startDate": {days.First.String()}, "endDate": {days.Last.String()}}.Encode()
 	return u
 }
 
 // dailyRows asks an endpoint that has one row a day.
 func dailyRows[T any](ctx context.Context, c *Client, endpoint string, days Days, read func(*walker, *T) error) ([]T, error) {
 	var rows []T
-	err := c.newChain().get(ctx, c.analyticsURL(endpoint, days, url.Values{}), func(body []byte) (err error) {
+	err := c.newChain(ctx).get(ctx, c.analyticsURL(endpoint, days), func(body []byte) (err error) {
 		rows, _, err = decodeRows(body, days, nil, read)
 		return err
 	})

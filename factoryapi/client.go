@@ -11,8 +11,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -43,21 +43,19 @@ type Config struct {
 	// UserAgent is sent with each request. Go's own if empty.
 	UserAgent string
 	// Transport carries the requests. If nil, the client makes a transport that
-	// honors HTTPS_PROXY and keeps its connection open.
+	// speaks HTTP/1.1, honors HTTPS_PROXY and keeps its connection open.
 	Transport http.RoundTripper
-	// Observe, if set, is called when a request is about to be sent. The function
-	// that it returns is called once, when the request has ended, with nil, with an
-	// *Error, or with context.Canceled.
+	// Observe, if set, is called for each request, net/http's own repetitions
+	// included. The function that it returns is called once, when the request has
+	// ended, with nil, with an *Error, or with context.Canceled.
 	Observe func() (ended func(error))
 }
 
 // Client reads from the API of one organization. It is safe for concurrent use.
 type Client struct {
-	cfg  Config // with defaults filled in
-	base *url.URL
-	// suspect says that an answer did not come in time, perhaps because a firewall
-	// on the way has forgotten the connection. HTTP/2 would go on using it.
-	suspect atomic.Bool
+	cfg   Config // with defaults filled in
+	base  *url.URL
+	proxy string // host of the proxy, if the client's own transport uses one
 }
 
 // New returns a client, or an error that says which field of cfg cannot be used
@@ -85,13 +83,21 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxRetries < 0 {
 		return nil, fmt.Errorf("max retries %d is negative", cfg.MaxRetries)
 	}
+	var proxy *url.URL
 	if cfg.Transport == nil {
-		cfg.Transport = newTransport()
+		if proxy, err = proxyFor(base); err != nil {
+			return nil, err
+		}
+		cfg.Transport = newTransport(proxy)
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func() func(error) { return func(error) {} }
 	}
-	return &Client{cfg: cfg, base: base}, nil
+	c := &Client{cfg: cfg, base: base}
+	if proxy != nil {
+		c.proxy = proxy.Host
+	}
+	return c, nil
 }
 
 // CloseIdleConnections closes the connections that wait for a next request.
@@ -119,8 +125,10 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, errors.New("a URL with a user or password is not supported: the API key is the only credential")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, fmt.Errorf("a URL with a query or a fragment is not supported: give only the base URL, like %s", DefaultURL)
+	case !isPort(u.Port()):
+		return nil, errors.New("the port of the URL is not a number from 1 to 65535")
 	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+usersPath):
-		return nil, fmt.Errorf("%q is more than the base URL: leave out %s", s, usersPath)
+		return nil, fmt.Errorf("%q is not the base URL: remove %s from it", s, usersPath)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, fmt.Errorf("%q would send the API key unencrypted: use https", s)
 	}
@@ -132,12 +140,8 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-func newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:      true,
-		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
+// isPort reports whether text is a port, or empty for the default one.
+func isPort(text string) bool {
+	port, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil && port > 0
 }

@@ -1,18 +1,32 @@
 package factoryapi
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// maxKeyBytes bounds a key file.
+	maxKeyBytes = 64 << 10
+	// keyTimeout bounds the time to read a key file, which may be on a network.
+	keyTimeout = 5 * time.Second
 )
 
 // Credentials supply the API key.
 type Credentials interface {
-	// Key returns the key to use from now on.
-	Key() string
+	// Key returns the key to use from now on. It returns when ctx ends, if not
+	// before.
+	Key(ctx context.Context) string
 }
 
 // StaticKey is a key that does not change. Make one with [NewStaticKey].
@@ -26,39 +40,52 @@ func NewStaticKey(text string) (StaticKey, error) {
 }
 
 // Key returns the key.
-func (k StaticKey) Key() string { return k.key }
+func (k StaticKey) Key(context.Context) string { return k.key }
 
 // KeyFile is a key in a file that may be replaced while the program runs. Make
 // one with [NewKeyFile]. It is safe for concurrent use.
 type KeyFile struct {
 	path   string
 	logger *slog.Logger
+	read   func(path string) (key string, err error)
 
 	mu      sync.Mutex
 	key     string
 	failing bool
+	reading *reading // nil if no read is under way
 }
 
-// NewKeyFile reads the key in the file at path, without surrounding white space.
-// Later failures to read the file are logged to logger, which may be nil.
+// reading is a read of the key file. It cannot be canceled, so a read that hangs goes
+// on, and nobody starts another one meanwhile.
+type reading struct {
+	done chan struct{}
+	key  string
+	err  error
+}
+
+// NewKeyFile reads the key in the file at path, without surrounding white space. The
+// file is a regular one of at most 64 KiB. Later failures to read the file are logged to
+// logger, which may be nil.
 func NewKeyFile(path string, logger *slog.Logger) (*KeyFile, error) {
-	key, err := readKey(path)
+	f := &KeyFile{path: path, logger: cmp.Or(logger, slog.New(slog.DiscardHandler)), read: readKey}
+	key, err := f.readWithin(context.Background())
+	f.key = key
 	if err != nil {
 		return nil, err
 	}
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
-	return &KeyFile{path: path, logger: logger, key: key}, nil
+	return f, nil
 }
 
-// Key reads the file again and returns its key. While the file holds no key, it
-// returns the last good one. The log says so once, and once more when the file can be
-// read again.
-func (f *KeyFile) Key() string {
+// Key reads the file again and returns its key. While it cannot read a key within five
+// seconds, it returns the last good one. The log says so once, and once more when the
+// file can be read again.
+func (f *KeyFile) Key(ctx context.Context) string {
+	key, err := f.readWithin(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	key, err := readKey(f.path)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return f.key // the file is not to blame
+	}
 	switch {
 	case err != nil && !f.failing:
 		f.logger.Warn("Cannot read the API key file; using the last good key", "err", err)
@@ -72,10 +99,55 @@ func (f *KeyFile) Key() string {
 	return f.key
 }
 
+// readWithin reads the key, or joins the read under way, for at most keyTimeout.
+func (f *KeyFile) readWithin(ctx context.Context) (string, error) {
+	f.mu.Lock()
+	if f.reading == nil {
+		f.reading = &reading{done: make(chan struct{})}
+		go func(r *reading) {
+			r.key, r.err = f.read(f.path)
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.reading = nil
+			close(r.done)
+		}(f.reading)
+	}
+	r := f.reading
+	f.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	defer cancel()
+	select {
+	case <-r.done:
+		return r.key, r.err
+	case <-ctx.Done():
+		return "", fmt.Errorf("%s: the file could not be read in time; check that the disk or network it is on answers", f.path)
+	}
+}
+
+// readKey reads the key in a file. Its errors name the file.
 func readKey(path string) (string, error) {
-	text, err := os.ReadFile(path)
+	// O_NONBLOCK, so that opening a pipe does not wait for a writer.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return "", err // names the file
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return "", err
+	case info.IsDir():
+		return "", fmt.Errorf("%s is a directory; give the file in it that holds the key", path)
+	case !info.Mode().IsRegular():
+		return "", fmt.Errorf("%s is not a regular file", path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxKeyBytes+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxKeyBytes {
+		return "", fmt.Errorf("%s is larger than %d KiB, so it does not hold just a key", path, maxKeyBytes>>10)
 	}
 	key, err := parseKey(string(text))
 	if err != nil {
@@ -84,12 +156,23 @@ func readKey(path string) (string, error) {
 	return key, nil
 }
 
-// parseKey trims a key and refuses what cannot travel in an HTTP header.
+// parseKey trims a key. It refuses a text that cannot travel in an HTTP header, and the
+// usual ways to write more than a key.
 func parseKey(text string) (string, error) {
 	key := strings.TrimSpace(text)
+	name, value, assigned := strings.Cut(strings.TrimPrefix(key, "export "), "=")
+	assigned = assigned && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) && strings.Trim(value, "=") != "" // base64 may end in =
 	switch {
 	case key == "":
 		return "", errors.New("the API key is empty")
+	case strings.HasPrefix(key, "\ufeff") || strings.HasPrefix(key, "\xff\xfe") || strings.HasPrefix(key, "\xfe\xff"):
+		return "", errors.New("the API key begins with a byte-order mark: save the file as plain ASCII text without it")
+	case strings.HasPrefix(key, "{") || strings.HasPrefix(key, "["):
+		return "", errors.New("the API key is inside JSON: give only the key itself")
+	case assigned:
+		return "", errors.New("the API key follows a name and an equals sign: take the name and the = away")
+	case strings.ContainsAny(key[:1], `"'`) || strings.ContainsAny(key[len(key)-1:], `"'`):
+		return "", errors.New("the API key is in quotes: take the quotes away")
 	case strings.ContainsAny(key, "\r\n"):
 		return "", errors.New("the API key has a line break inside: give one key only")
 	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):

@@ -2,6 +2,7 @@ package factoryapi_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -10,7 +11,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"factory_exporter/factoryapi"
 )
@@ -24,14 +28,14 @@ func TestKeysAreTrimmed(t *testing.T) {
 		"no-break spaces": "\u00a0" + key + "\u2003",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := staticKey(t, text).Key(); got != key {
+			if got := staticKey(t, text).Key(t.Context()); got != key {
 				t.Errorf("static key %q, want %q", got, key)
 			}
 			file, err := factoryapi.NewKeyFile(write(t, keyPath(t), text), slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := file.Key(); got != key {
+			if got := file.Key(t.Context()); got != key {
 				t.Errorf("key of the file %q, want %q", got, key)
 			}
 		})
@@ -43,13 +47,15 @@ func TestKeysMayHoldAnyPrintableASCII(t *testing.T) {
 	for c := byte('!'); c <= '~'; c++ {
 		all = append(all, c)
 	}
-	if got := staticKey(t, string(all)).Key(); got != string(all) {
-		t.Errorf("key %q, want %q", got, all)
+	for _, want := range []string{"k" + string(all) + "k", "YmFzZTY0", "YmFzZTY0IQ==", "YmFzZTY0Cg=", "key-with=sign"} {
+		if got := staticKey(t, want).Key(t.Context()); got != want {
+			t.Errorf("key %q, want %q", got, want)
+		}
 	}
 }
 
 func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
-	const line, character, empty = "line break", "not printable ASCII", "empty"
+	const line, character, empty, mark, quotes, name, object = "line break", "not printable ASCII", "empty", "byte-order mark", "quotes", "the name and the =", "JSON"
 	for name, tt := range map[string]struct{ text, want string }{
 		"empty":              {"", empty},
 		"white space":        {" \r\n\t", empty},
@@ -62,7 +68,16 @@ func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
 		"escape":             {"qqq\x1b[1mjjj", character},
 		"DEL":                {"qqq\x7fjjj", character},
 		"beyond ASCII":       {"qqqéjjj", character},
-		"byte order mark":    {"\ufeffqqqjjj", character},
+		"byte order mark":    {"\ufeffqqqjjj", mark},
+		"UTF-16 with a mark": {"\xff\xfeq\x00q\x00q\x00j\x00j\x00j\x00", mark},
+		"in quotes":          {`"qqqjjj"`, quotes},
+		"in single quotes":   {"'qqqjjj'\n", quotes},
+		"one quote":          {`qqqjjj"`, quotes},
+		"with a name":        {"FACTORY_API_KEY=qqqjjj", name},
+		"exported":           {"export FACTORY_API_KEY=qqqjjj\n", name},
+		"a name and quotes":  {`KEY="qqqjjj"`, name},
+		"in JSON":            {`{"key": "qqqjjj"}`, object},
+		"in a JSON list":     {`["qqqjjj"]`, object},
 		"UTF-16":             {"q\x00q\x00q\x00j\x00j\x00", character},
 		"invalid UTF-8":      {"qqq\xffjjj", character},
 		"no-break space":     {"qqq\u00a0jjj", character},
@@ -72,7 +87,7 @@ func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			static, err := factoryapi.NewStaticKey(tt.text)
 			checkKeyError(t, err, tt.want)
-			if got := static.Key(); got != "" {
+			if got := static.Key(t.Context()); got != "" {
 				t.Errorf("key %q along with the error", got)
 			}
 
@@ -90,16 +105,88 @@ func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
 }
 
 func TestAKeyFileThatCannotBeReadIsRefusedByName(t *testing.T) {
-	missing, directory := keyPath(t), t.TempDir()
-	for _, path := range []string{missing, directory} {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(dir, "missing")
+	for path, want := range map[string]string{
+		missing:     "no such file",
+		dir:         "is a directory",
+		pipe:        "not a regular file",
+		"/dev/zero": "not a regular file",
+		write(t, filepath.Join(dir, "large"), strings.Repeat("k", 64<<10+1)): "larger than 64 KiB",
+	} {
 		_, err := factoryapi.NewKeyFile(path, slog.New(slog.DiscardHandler))
-		if err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("error %v, want one that names %s", err, path)
+		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q and the name %s", err, want, path)
 		}
 	}
 	if _, err := factoryapi.NewKeyFile(missing, slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v does not wrap the cause", err)
 	}
+}
+
+func TestAKeyFileMayBeBehindASymbolicLink(t *testing.T) {
+	link := keyPath(t)
+	if err := os.Symlink(write(t, keyPath(t), key), link); err != nil {
+		t.Fatal(err)
+	}
+	file, err := factoryapi.NewKeyFile(link, nil)
+	if err != nil || file.Key(t.Context()) != key {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A network mount that is gone lets a read hang, and a read cannot be canceled.
+func TestAKeyFileThatHangsIsWaitedForAWhile(t *testing.T) {
+	path := write(t, keyPath(t), "fk-secret-old")
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		file, err := factoryapi.NewKeyFile(path, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reads := 0
+		network := make(chan struct{})
+		file.ReadWith(func(string) (string, error) {
+			reads++
+			<-network
+			return "fk-secret-new", nil
+		})
+		for _, tt := range []struct{ deadline, takes time.Duration }{
+			{time.Hour, 5 * time.Second},
+			{2 * time.Second, 2 * time.Second},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+			start := time.Now()
+			if got := file.Key(ctx); got != "fk-secret-old" {
+				t.Errorf("key %q", got)
+			}
+			if got := time.Since(start); got != tt.takes {
+				t.Errorf("with %s to go it took %s, want %s", tt.deadline, got, tt.takes)
+			}
+			cancel()
+		}
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		file.Key(canceled)
+		checkOneLine(t, &log, slog.LevelWarn, path)
+		if reads != 1 {
+			t.Errorf("%d reads at once, want 1", reads)
+		}
+
+		log.Reset()
+		close(network)
+		synctest.Wait()
+		for range 2 {
+			if got := file.Key(t.Context()); got != "fk-secret-new" {
+				t.Errorf("afterwards: key %q", got)
+			}
+		}
+		checkOneLine(t, &log, slog.LevelInfo, path)
+	})
 }
 
 func TestARotatedKeyIsUsed(t *testing.T) {
@@ -112,7 +199,7 @@ func TestARotatedKeyIsUsed(t *testing.T) {
 	for _, want := range []string{"fk-old", "fk-new", "fk-newer"} {
 		write(t, path, want+"\n")
 		for range 2 {
-			if got := file.Key(); got != want {
+			if got := file.Key(t.Context()); got != want {
 				t.Errorf("key %q, want %q", got, want)
 			}
 		}
@@ -150,7 +237,7 @@ func TestTheLastGoodKeyIsUsedWhileTheFileHoldsNone(t *testing.T) {
 				log.Reset()
 				tt.lose(t, path)
 				for range 3 {
-					if got := file.Key(); got != good {
+					if got := file.Key(t.Context()); got != good {
 						t.Errorf("trouble %d: key %q, want %q", i+1, got, good)
 					}
 				}
@@ -160,7 +247,7 @@ func TestTheLastGoodKeyIsUsedWhileTheFileHoldsNone(t *testing.T) {
 				remove(t, path)
 				write(t, path, "fk-secret-new")
 				for range 3 {
-					if got := file.Key(); got != "fk-secret-new" {
+					if got := file.Key(t.Context()); got != "fk-secret-new" {
 						t.Errorf("afterwards: key %q", got)
 					}
 				}
@@ -179,11 +266,11 @@ func TestALastingTroubleIsLoggedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, path, "")
-	file.Key()
+	file.Key(t.Context())
 	remove(t, path)
-	file.Key()
+	file.Key(t.Context())
 	write(t, path, "fk-secret fk-secret")
-	file.Key()
+	file.Key(t.Context())
 	checkOneLine(t, &log, slog.LevelWarn, path)
 }
 
@@ -199,7 +286,7 @@ func TestAKeyFileMayBeReadBySeveralAtOnce(t *testing.T) {
 			if i == 0 {
 				remove(t, path)
 			}
-			if got := file.Key(); got != key {
+			if got := file.Key(t.Context()); got != key {
 				t.Errorf("key %q", got)
 			}
 		})

@@ -12,7 +12,7 @@ import (
 
 // maxPageUsers bounds the number of users in a page. A million users with next to
 // nothing in them fit into maxBodyBytes, and each takes more memory than its text.
-const maxPageUsers = 1 << 16
+const maxPageUsers = 1 << 15
 
 // decodePage reads the body of a 200 and puts its users into the memory of the empty
 // slice users. Its error names what is wrong.
@@ -52,7 +52,7 @@ func decodePage(body []byte, users []User) (Page, error) {
 	case err != nil:
 		return Page{}, err
 	case !hasPagination:
-		return Page{}, errors.New("JSON without \"pagination\" that tells \"hasMore\"")
+		return Page{}, errors.New("JSON without \"hasMore\" in \"pagination\"")
 	case page.HasMore && page.NextCursor == "":
 		return Page{}, errors.New("\"hasMore\" is true, but there is no \"nextCursor\"")
 	}

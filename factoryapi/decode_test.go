@@ -75,7 +75,7 @@ func TestWhatIsNoPageIsInvalid(t *testing.T) {
 		"an id at last null":         lastPage(`{"id":"a","id":null}`),
 		"no id behind good ones":     lastPage(`{"id":"a"},{"id":"b"},{"email":"c@acme.example"}`),
 		"no id before good ones":     lastPage(`{"email":"a@acme.example"},{"id":"b"}`),
-		"a user too many":            lastPage(strings.Repeat(`{"id":"a"},`, 65536) + `{"id":"a"}`),
+		"a user too many":            lastPage(strings.Repeat(`{"id":"a"},`, 32768) + `{"id":"a"}`),
 		"two pages":                  lastPage("") + lastPage(""),
 		"a page and a line":          lastPage("") + "\n<!-- cached -->",
 		"a page and a bracket":       lastPage("") + "}",
@@ -118,12 +118,20 @@ func TestWhatIsNoPageIsInvalid(t *testing.T) {
 }
 
 func TestAPageThatIsNotJSONIsDescribed(t *testing.T) {
-	const begin = "<!doctype html>"
-	body := begin + strings.Repeat("\n<p>Sign in</p>", 1000)
-	err := failure(t, key, answer{status: http.StatusOK, body: body})
-	for _, want := range []string{"not JSON", fmt.Sprint(len(body), " bytes"), begin} {
-		if !strings.Contains(err.Message, want) {
-			t.Errorf("message %q, want %q in it", err.Message, want)
+	const address = "ada@acme.example"
+	for contentType, body := range map[string]string{
+		"text/html":        "<!doctype html>" + address,
+		"application/json": lastPage(`{"email":"` + address + `"}`)[:40],
+		"":                 address,
+	} {
+		err := failure(t, key, answer{status: http.StatusOK, header: http.Header{"Content-Type": {contentType}}, body: body})
+		for _, want := range []string{"not JSON", fmt.Sprint(len(body), " bytes"), contentType} {
+			if !strings.Contains(err.Message, want) {
+				t.Errorf("message %q, want %q in it", err.Message, want)
+			}
+		}
+		if strings.Contains(err.Message, address[:5]) {
+			t.Errorf("message %q quotes the body", err.Message)
 		}
 	}
 }
@@ -254,7 +262,7 @@ func TestFieldsOfAPage(t *testing.T) {
 		{"of repeated users, the last, if the first are none", `{"users":null,"users":[{"id":"a"}],"pagination":{"hasMore":false}}`, []string{"a"}, ""},
 		{"the same user twice", lastPage(`{"id":"a"},{"id":"a"}`), []string{"a", "a"}, ""},
 		{"more users than were asked for", lastPage(strings.Repeat(`{"id":"a"},`, 299) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 300), ""},
-		{"as many users as there may be", lastPage(strings.Repeat(`{"id":"a"},`, 65535) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 65536), ""},
+		{"as many users as there may be", lastPage(strings.Repeat(`{"id":"a"},`, 32767) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 32768), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			page, err := factoryapi.DecodePage([]byte(tt.body), nil)
@@ -287,8 +295,8 @@ func TestAPageKeepsNothingOfItsBody(t *testing.T) {
 	}
 }
 
-func TestAPageMayHaveSixteenMebibytes(t *testing.T) {
-	const limit = 16 << 20
+func TestAPageMayHaveFourMebibytes(t *testing.T) {
+	const limit = 4 << 20
 	letters, spaces := endless(strings.Repeat("x", 64<<10)), endless(strings.Repeat(" ", 64<<10))
 	padded := func(size int) io.Reader {
 		const begin, end = `{"padding":"`, `","users":[{"id":"a"}],"pagination":{"hasMore":false}}`
@@ -342,7 +350,7 @@ func TestAnEndlessPageIsCutOff(t *testing.T) {
 		if got := api.Stats(); got.Requests != 1 || got.InFlight != 0 {
 			t.Errorf("stats %+v, want one request that has ended", got)
 		}
-		if got, want := read.Load(), int64(16<<20+64<<10); got > want { // header, chunks, and what was read ahead
+		if got, want := read.Load(), int64(4<<20+64<<10); got > want { // header, chunks, and what was read ahead
 			t.Errorf("%d bytes were read, want at most %d", got, want)
 		}
 	})
@@ -454,7 +462,7 @@ func generatedPages(t testing.TB, size, pageSize int) [][]byte {
 
 func checkTooLarge(t *testing.T, users []factoryapi.User, err error) {
 	t.Helper()
-	if got := apiError(t, err); got.Reason() != "invalid_response" || !strings.Contains(got.Message, "16 MiB") || len(users) != 0 {
+	if got := apiError(t, err); got.Reason() != "invalid_response" || !strings.Contains(got.Message, "4 MiB") || len(users) != 0 {
 		t.Errorf("%d users, error %v", len(users), err)
 	}
 }

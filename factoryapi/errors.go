@@ -1,6 +1,7 @@
 package factoryapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -73,7 +74,8 @@ func (e *Error) Temporary() bool {
 const maxMessage = 200
 
 // errorMessage finds the message in an error body. The API document promises
-// {detail, status, title, metadata}, but a proxy on the way may send anything.
+// {detail, status, title, metadata}, but a proxy on the way may send anything. No other
+// JSON is quoted, because it may hold somebody's address.
 func errorMessage(body []byte) string {
 	var documented struct{ Detail, Title string }
 	if json.Unmarshal(body, &documented) == nil {
@@ -84,7 +86,10 @@ func errorMessage(body []byte) string {
 			return documented.Title
 		}
 	}
-	return string(body)
+	if text := bytes.TrimSpace(body); len(text) > 0 && strings.IndexByte(`{["`, text[0]) < 0 {
+		return string(text)
+	}
+	return ""
 }
 
 // bound makes a message one line of printable text, at most maxMessage bytes.

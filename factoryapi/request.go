@@ -2,7 +2,6 @@ package factoryapi
 
 import (
 	"bytes"
-	"compress/flate"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -10,12 +9,17 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"strings"
+	"sync"
 )
 
 const (
-	// maxBodyBytes bounds the body of a 200, where the chain does not say otherwise. A page of 100 users has about 25 kB.
-	maxBodyBytes = 16 << 20
+	// maxBodyBytes bounds the body of a 200, unless its chain has another bound. A page
+	// of 100 users has about 25 kB, and less than 1 MiB with all the metadata that
+	// WorkOS allows.
+	maxBodyBytes = 4 << 20
 	// maxErrorBytes bounds what is read of an answer that tells an error.
 	maxErrorBytes = 64 << 10
 )
@@ -28,8 +32,8 @@ type chain struct {
 	body     bytes.Buffer
 }
 
-func (c *Client) newChain() *chain {
-	return &chain{client: c, key: c.cfg.Credentials.Key(), maxBytes: maxBodyBytes}
+func (c *Client) newChain(ctx context.Context) *chain {
+	return &chain{client: c, key: c.cfg.Credentials.Key(ctx), maxBytes: maxBodyBytes}
 }
 
 // try sends one request and reads its answer. The body of a 200 goes to decode, whose
@@ -38,26 +42,19 @@ func (c *chain) try(ctx context.Context, u *url.URL, decode func(body []byte) er
 	cfg := &c.client.cfg
 	requestCtx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(requestCtx, http.MethodGet, u.String(), nil)
+	sending := &sending{observe: cfg.Observe, ended: cfg.Observe()}
+	defer func() { sending.end(err) }()
+	req, err := http.NewRequestWithContext(sending.trace(requestCtx), http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip") // so that readBody decompresses, and not net/http
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	if cfg.UserAgent != "" {
 		req.Header.Set("User-Agent", cfg.UserAgent)
 	}
 
-	if c.client.suspect.Swap(false) {
-		c.client.CloseIdleConnections()
-	}
-	ended := cfg.Observe()
-	defer func() {
-		if failure, ok := errors.AsType[*Error](err); ok && failure.Kind == KindTimeout {
-			c.client.suspect.Store(true)
-		}
-		ended(err)
-	}()
 	err = c.do(req, decode)
 	switch {
 	case err == nil:
@@ -66,11 +63,60 @@ func (c *chain) try(ctx context.Context, u *url.URL, decode func(body []byte) er
 		return context.Canceled
 	case errors.As(err, new(*Error)): // says more than a deadline that has passed meanwhile
 	case ctx.Err() != nil:
-		return &Error{Kind: KindTimeout, Message: "no complete answer before the listing's deadline"}
+		return &Error{Kind: KindTimeout, Message: "no complete answer before the deadline"}
 	case requestCtx.Err() != nil:
 		return &Error{Kind: KindTimeout, Message: fmt.Sprintf("no complete answer within %s", cfg.RequestTimeout)}
+	case c.client.proxy != "" && !sending.connected():
+		err = fmt.Errorf("proxy %s: %w", c.client.proxy, err)
 	}
 	return c.asError(err)
+}
+
+// sending observes a request. If a connection that was used before breaks without an
+// answer, net/http sends the request again on another one: these are two requests.
+type sending struct {
+	observe func() (ended func(error))
+
+	mu      sync.Mutex // net/http may still write when its caller has gone
+	ended   func(error)
+	got     bool // a connection
+	written bool
+}
+
+func (s *sending) trace(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.got = true
+		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if info.Err != nil || s.ended == nil {
+				return
+			}
+			if s.written {
+				s.ended(&Error{Kind: KindConnection, Message: "the connection broke before the answer"})
+				s.ended = s.observe()
+			}
+			s.written = true
+		},
+	})
+}
+
+// connected reports whether there was a connection to send the request on.
+func (s *sending) connected() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.got
+}
+
+func (s *sending) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended(err)
+	s.ended = nil
 }
 
 // do sends a request. Its error is an *Error for an answer that cannot be used, or the
@@ -83,24 +129,17 @@ func (c *chain) do(req *http.Request, decode func(body []byte) error) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side only
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return answerError(resp)
 	}
-
 	c.body.Reset()
-	n, err := c.body.ReadFrom(io.LimitReader(resp.Body, c.maxBytes+1))
-	if err != nil {
+	if err := readBody(&c.body, resp, c.maxBytes); err != nil {
 		return err
-	}
-	if n > c.maxBytes {
-		return &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("page is larger than %d MiB", c.maxBytes>>20)}
 	}
 	err = decode(c.body.Bytes())
 	if errors.Is(err, errNotJSON) {
-		const enough = 40 // to tell HTML from text, without the key: what is left of one at this end might not be recognized later
-		beginning := redact(string(c.body.Bytes()[:min(n, maxErrorBytes)]), c.key)
-		err = fmt.Errorf("%w: %d bytes that begin with %q", err, n, truncate(beginning, enough))
+		err = fmt.Errorf("%w: %d bytes of type %q", err, c.body.Len(), resp.Header.Get("Content-Type"))
 	}
 	if err != nil {
 		return &Error{Kind: KindInvalidResponse, Message: err.Error()}
@@ -108,16 +147,62 @@ func (c *chain) do(req *http.Request, decode func(body []byte) error) error {
 	return nil
 }
 
+// readBody appends the body of an answer to b, decompressed. Its error is an *Error if
+// the answer arrived whole and cannot be used, or the error of the transfer.
+func readBody(b *bytes.Buffer, resp *http.Response, limit int64) error {
+	transfer := &transfer{Reader: resp.Body}
+	body := io.Reader(transfer)
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		unzipped, err := gzip.NewReader(transfer)
+		if err != nil {
+			return transfer.explain(err)
+		}
+		body = unzipped
+	}
+	n, err := b.ReadFrom(io.LimitReader(body, limit+1))
+	if err != nil {
+		return transfer.explain(err)
+	}
+	if n > limit {
+		return &Error{Kind: KindInvalidResponse, Message: fmt.Sprintf("body is larger than %d MiB", limit>>20)}
+	}
+	return nil
+}
+
+// transfer remembers how the transfer of a body failed, if it did.
+type transfer struct {
+	io.Reader
+	failure error
+}
+
+func (t *transfer) Read(p []byte) (int, error) {
+	n, err := t.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		t.failure = err
+	}
+	return n, err
+}
+
+// explain returns the failure of the transfer, or an *Error for a body that arrived
+// whole and could not be decompressed because of err.
+func (t *transfer) explain(err error) error {
+	if t.failure != nil {
+		return t.failure
+	}
+	return &Error{Kind: KindInvalidResponse, Message: "gzip: " + err.Error()}
+}
+
 // answerError makes an *Error of any answer but a 200.
 func answerError(resp *http.Response) *Error {
 	e := &Error{
 		Kind:       KindStatus,
 		StatusCode: resp.StatusCode,
-		RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After")),
+		RetryAfter: parseRetryAfter(resp.Header),
 	}
 	// Reading the answer to its end keeps the connection usable. If the answer breaks
 	// off, its status is enough.
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	var body bytes.Buffer
+	_ = readBody(&body, resp, maxErrorBytes)
 	switch location := resp.Header.Get("Location"); {
 	case resp.StatusCode < 300:
 		e.Kind = KindInvalidResponse
@@ -125,7 +210,7 @@ func answerError(resp *http.Response) *Error {
 	case resp.StatusCode < 400 && location != "":
 		e.Message = "redirect not followed: " + location
 	default:
-		e.Message = errorMessage(body)
+		e.Message = errorMessage(body.Bytes())
 	}
 	return e
 }
@@ -145,9 +230,6 @@ func transferError(err error) *Error {
 	kind := KindConnection
 	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 		kind = KindTimeout
-	}
-	if _, ok := errors.AsType[flate.CorruptInputError](err); ok || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) {
-		kind = KindInvalidResponse
 	}
 	return &Error{Kind: kind, Message: err.Error()}
 }

@@ -20,7 +20,13 @@ func (c *chain) get(ctx context.Context, u *url.URL, decode func(body []byte) er
 	for retries := 0; ; retries++ {
 		err := c.try(ctx, u, decode)
 		failure, ok := errors.AsType[*Error](err)
-		if !ok || !failure.Temporary() || retries == c.client.cfg.MaxRetries {
+		if !ok || !failure.Temporary() {
+			return err
+		}
+		// The failure may belong to the connection, such as one to a balancer that is
+		// stuck with a dead backend.
+		c.client.CloseIdleConnections()
+		if retries == c.client.cfg.MaxRetries {
 			return err
 		}
 		if !sleep(ctx, max(delays.NextBackOff(), failure.RetryAfter)) {
@@ -48,16 +54,29 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds or an
-// HTTP date. It returns zero for a date in the past and for what it cannot read.
-func parseRetryAfter(value string) time.Duration {
-	value = strings.TrimSpace(value)
-	if value != "" && strings.Trim(value, "0123456789") == "" {
-		seconds, _ := strconv.ParseUint(value, 10, 64) // the largest number, where there are too many digits
-		return time.Duration(min(seconds, math.MaxInt64/uint64(time.Second))) * time.Second
+// maxRetryAfter is longer than any deadline, and far from an overflow.
+const maxRetryAfter = 100 * 365 * 24 * time.Hour
+
+// parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): an HTTP date,
+// or seconds, of which some servers send fractions. The date counts from the answer's
+// own Date, since the clock of the API may differ from ours. It returns zero for a date
+// in the past and for what it cannot read.
+func parseRetryAfter(header http.Header) time.Duration {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if strings.Trim(value, "0123456789.") == "" { // else it has a sign or an exponent, or is a date
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil && !errors.Is(err, strconv.ErrRange) {
+			return 0
+		}
+		return time.Duration(math.Ceil(min(seconds, maxRetryAfter.Seconds()))) * time.Second
 	}
-	if date, err := http.ParseTime(value); err == nil {
-		return max(0, time.Until(date))
+	until, err := http.ParseTime(value)
+	if err != nil {
+		return 0
 	}
-	return 0
+	now, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		now = time.Now()
+	}
+	return max(0, until.Sub(now))
 }

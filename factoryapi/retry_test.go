@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,7 +176,11 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		{"empty", is(""), backOff},
 		{"negative", is("-7"), backOff},
 		{"with a sign", is("+7"), backOff},
-		{"with a fraction", is("7.5"), backOff},
+		{"with a fraction", is("6.1"), 7 * time.Second},
+		{"with a fraction of zero", is("7.0"), 7 * time.Second},
+		{"with two points", is("7.5.0"), backOff},
+		{"with an exponent", is("7e0"), backOff},
+		{"a point", is("."), backOff},
 		{"with a unit", is("7s"), backOff},
 		{"hexadecimal", is("0x7"), backOff},
 		{"rubbish", is("soon"), backOff},
@@ -201,6 +207,40 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 					}
 				})
 			})
+		}
+	}
+}
+
+// The API's clock may be wrong, or ours.
+func TestARetryAfterDateCountsFromTheAnswersOwn(t *testing.T) {
+	now := time.Now()
+	for _, tt := range []struct {
+		name string
+		date string // of the answer
+		want time.Duration
+	}{
+		{"an hour ahead", now.Add(time.Hour).UTC().Format(http.TimeFormat), 7 * time.Second},
+		{"an hour behind", now.Add(-time.Hour).UTC().Format(http.TimeFormat), 7 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			date, err := http.ParseTime(tt.date)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := failure(t, key, answer{status: http.StatusTooManyRequests, header: http.Header{
+				"Date": {tt.date}, "Retry-After": {date.Add(7 * time.Second).Format(http.TimeFormat)},
+			}})
+			if got.RetryAfter != tt.want {
+				t.Errorf("%s, want %s", got.RetryAfter, tt.want)
+			}
+		})
+	}
+	for _, date := range []string{"", "rubbish"} { // which leaves our own clock
+		got := failure(t, key, answer{status: http.StatusTooManyRequests, header: http.Header{
+			"Date": {date}, "Retry-After": {time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)},
+		}})
+		if got.RetryAfter < 59*time.Minute || got.RetryAfter > time.Hour {
+			t.Errorf("with the date %q: %s", date, got.RetryAfter)
 		}
 	}
 }
@@ -315,15 +355,15 @@ func FuzzRetryAfter(f *testing.F) {
 		got := apiError(t, err).RetryAfter
 
 		trimmed := strings.TrimSpace(value)
-		isDigit := func(r rune) bool { return '0' <= r && r <= '9' }
-		if digits := strings.TrimFunc(trimmed, isDigit); trimmed != "" && digits == "" {
-			const most = 1<<63/1_000_000_000 - 1 // seconds that a Duration holds, give or take one
-			want, err := strconv.ParseInt(trimmed, 10, 64)
-			if err == nil && want <= most && got != time.Duration(want)*time.Second {
-				t.Errorf("%q: %s, want %d seconds", value, got, want)
+		if regexp.MustCompile(`^([0-9]+\.?[0-9]*|\.[0-9]+)$`).MatchString(trimmed) {
+			seconds, ok := new(big.Rat).SetString(trimmed)
+			if !ok {
+				t.Fatal(value)
 			}
-			if (err != nil || want > most) && got < most*time.Second {
-				t.Errorf("%q: %s, want as long as possible", value, got)
+			const century = 100 * 365 * 24 * 60 * 60
+			least, _ := seconds.Float64()
+			if least > century && got != century*time.Second || least <= century && (got.Seconds() < least*(1-1e-15) || got.Seconds() >= least+1+1e-6) {
+				t.Errorf("%q: %s", value, got)
 			}
 			return
 		}

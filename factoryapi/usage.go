@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"net/url"
-	"strconv"
 )
 
 // maxUsageBytes bounds a page of the usage. The reference does not say whether the
@@ -30,40 +28,23 @@ type Usage struct {
 // and what came before it is incomplete.
 func (c *Client) Usage(ctx context.Context, days Days) iter.Seq2[[]Usage, error] {
 	return func(yield func([]Usage, error) bool) {
-		chain := c.newChain()
+		chain := c.newChain(ctx)
 		chain.maxBytes = maxUsageBytes
-		memory := make([]Usage, 0, c.cfg.PageSize)
-		used := map[string]bool{}
-		for cursor, more := "", true; more; {
-			used[cursor] = true
-			query := url.Values{"limit": {strconv.Itoa(c.cfg.PageSize)}}
-			if cursor != "" {
-				query.Set("cursor", cursor)
+		rows := make([]Usage, 0, c.cfg.PageSize) // memory that all pages use in turn
+		err := chain.pages(ctx, c.analyticsURL("users", days), func(body []byte) (_ end, err error) {
+			var meta rowsMeta
+			rows, meta, err = decodeRows(body, days, rows[:0], (*walker).usage)
+			switch {
+			case err != nil:
+			case !meta.tellsMore:
+				err = errors.New("JSON without \"has_more\" in \"meta\"")
+			case meta.hasMore && meta.nextCursor == "":
+				err = errors.New("\"has_more\" is true, but there is no \"next_cursor\"")
 			}
-			var rows []Usage
-			err := chain.get(ctx, c.analyticsURL("users", days, query), func(body []byte) error {
-				page, meta, err := decodeRows(body, days, memory, (*walker).usage)
-				switch {
-				case err != nil:
-					return err
-				case !meta.tellsMore:
-					return errors.New("JSON without \"meta\" that tells \"has_more\"")
-				case meta.hasMore && meta.nextCursor == "":
-					return errors.New("\"has_more\" is true, but there is no \"next_cursor\"")
-				case meta.hasMore && used[meta.nextCursor]: // such a list would never end
-					return errors.New("cursor of the next page was used before")
-				}
-				rows, cursor, more = page, meta.nextCursor, meta.hasMore
-				memory = page[:0]
-				return nil
-			})
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !yield(rows, nil) {
-				return
-			}
+			return end{len(rows), meta.hasMore, meta.nextCursor}, err
+		}, func() bool { return yield(rows, nil) })
+		if err != nil {
+			yield(nil, err)
 		}
 	}
 }

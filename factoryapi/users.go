@@ -2,10 +2,7 @@ package factoryapi
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"net/url"
-	"strconv"
 )
 
 // usersPath is the endpoint that lists users, below the base URL.
@@ -36,49 +33,16 @@ func (c *Client) ListUsers(ctx context.Context) iter.Seq2[User, error] {
 // organization has one page, which is empty.
 func (c *Client) Pages(ctx context.Context) iter.Seq2[Page, error] {
 	return func(yield func(Page, error) bool) {
-		l := &listing{chain: c.newChain(), used: map[string]bool{}, users: make([]User, 0, c.cfg.PageSize)}
-		for cursor, more := "", true; more; {
-			page, err := l.page(ctx, cursor)
-			if err != nil {
-				yield(Page{}, err)
-				return
-			}
-			if !yield(page, nil) {
-				return
-			}
-			cursor, more = page.NextCursor, page.HasMore
+		var page Page
+		users := make([]User, 0, c.cfg.PageSize) // memory that all pages use in turn
+		err := c.newChain(ctx).pages(ctx, c.base.JoinPath(usersPath), func(body []byte) (_ end, err error) {
+			page, err = decodePage(body, users)
+			return end{len(page.Users), page.HasMore, page.NextCursor}, err
+		}, func() bool { return yield(page, nil) })
+		if err != nil {
+			yield(Page{}, err)
 		}
 	}
-}
-
-// listing is one pass through the pages.
-type listing struct {
-	*chain
-	used  map[string]bool // the cursors that were asked for
-	users []User          // memory that all pages use in turn
-}
-
-// page returns the page at cursor, a NextCursor of the page before. The first page
-// has an empty cursor.
-func (l *listing) page(ctx context.Context, cursor string) (page Page, err error) {
-	l.used[cursor] = true
-	query := url.Values{"limit": {strconv.Itoa(l.client.cfg.PageSize)}}
-	if cursor != "" {
-		query.Set("cursor", cursor)
-	}
-	u := l.client.base.JoinPath(usersPath)
-	u.RawQuery = query.Encode()
-	err = l.get(ctx, u, func(body []byte) error {
-		var err error
-		if page, err = decodePage(body, l.users); err != nil {
-			return err
-		}
-		if page.HasMore && l.used[page.NextCursor] { // such a list would never end
-			return errors.New("cursor of the next page was used before")
-		}
-		return nil
-	})
-	return page, err
 }
 
 // Page is one page of the list of users.

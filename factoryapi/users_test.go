@@ -2,10 +2,298 @@ package factoryapi_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
 )
+
+func TestListUsersReturnsEveryMemberInOrder(t *testing.T) {
+	for _, pageSize := range []int{1, 7, 100} {
+		for _, size := range []int{0, 1, 99, 100, 101, 1234} {
+			t.Run(fmt.Sprintf("%d members by %d", size, pageSize), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					members := fakeapi.Generate(size, 1, time.Now())
+					api := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
+					requests := record(api)
+					network := serve(t, requests)
+					client := newClient(t, network, factoryapi.Config{PageSize: pageSize})
+
+					users, err := collect(client.ListUsers(t.Context()))
+					if err != nil {
+						t.Fatal(err)
+					}
+					checkUsers(t, users, members)
+					if got, want := requests.count(), max(1, (size+pageSize-1)/pageSize); got != want {
+						t.Errorf("%d requests, want %d", got, want)
+					}
+					for _, r := range requests.all() {
+						if got := r.URL.Query()["limit"]; !slices.Equal(got, []string{strconv.Itoa(pageSize)}) {
+							t.Fatalf("limit %q in %s", got, r.URL)
+						}
+					}
+					if got := api.Stats().MaxConcurrent; got != 1 {
+						t.Errorf("%d requests at once", got)
+					}
+					if got := network.Dials(); got != 1 {
+						t.Errorf("%d connections", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestAnEmptyOrganizationIsOneEmptyPage(t *testing.T) {
+	client := newClient(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(), key)), factoryapi.Config{})
+	pages := 0
+	for page, err := range client.Pages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		pages++
+		if len(page.Users) != 0 || page.HasMore || page.NextCursor != "" {
+			t.Errorf("page %+v", page)
+		}
+	}
+	if pages != 1 {
+		t.Errorf("%d pages", pages)
+	}
+}
+
+func TestPagesAreThoseOfTheAPI(t *testing.T) {
+	client := newClient(t, serve(t, organizationOf(5)), factoryapi.Config{PageSize: 2})
+	var sizes []int
+	var more []bool
+	for page, err := range client.Pages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, len(page.Users))
+		more = append(more, page.HasMore)
+		if page.HasMore != (page.NextCursor != "") {
+			t.Errorf("hasMore %t with the cursor %q", page.HasMore, page.NextCursor)
+		}
+	}
+	if !slices.Equal(sizes, []int{2, 2, 1}) || !slices.Equal(more, []bool{true, true, false}) {
+		t.Errorf("pages of %v users, more follow: %v", sizes, more)
+	}
+}
+
+func TestCursorsArriveAsTheyWereGiven(t *testing.T) {
+	for name, cursor := range map[string]string{
+		"query syntax":     `a&limit=1;b=c#d?e/f:g`,
+		"plus and space":   `a+b c`,
+		"percent":          `100%25%zz`,
+		"quotes":           `"'\`,
+		"beyond ASCII":     "é日本🙂",
+		"line break":       "a\r\nHost: elsewhere\x00",
+		"base64":           "eyJpZCI6Inh5eiJ9+/==",
+		"as long as a URL": strings.Repeat("x", 4000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := newScript(pageBefore(toJSON(t, cursor), ""), lastPage(""))
+			client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 50})
+			if _, err := collect(client.ListUsers(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			query, err := url.ParseQuery(api.all()[1].URL.RawQuery)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(query) != 2 || !slices.Equal(query["cursor"], []string{cursor}) || !slices.Equal(query["limit"], []string{"50"}) {
+				t.Errorf("query %q", query)
+			}
+		})
+	}
+}
+
+func TestAListEndsWhenThereIsNoMore(t *testing.T) {
+	for name, pagination := range map[string]string{
+		"null cursor":         `{"hasMore":false,"nextCursor":null}`,
+		"empty cursor":        `{"hasMore":false,"nextCursor":""}`,
+		"no cursor":           `{"hasMore":false}`,
+		"a cursor all right":  `{"hasMore":false,"nextCursor":"more"}`,
+		"a cursor of a type":  `{"hasMore":false,"nextCursor":7}`,
+		"the other way round": `{"nextCursor":null,"hasMore":false}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := newScript(`{"users":[{"id":"a"}],"pagination":` + pagination + `}`)
+			client := newClient(t, serve(t, api), factoryapi.Config{})
+			users, err := collect(client.ListUsers(t.Context()))
+			if err != nil || len(users) != 1 || api.count() != 1 {
+				t.Errorf("%d users after %d requests, error %v", len(users), api.count(), err)
+			}
+		})
+	}
+}
+
+func TestAListThatCannotGoOnIsInvalid(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		pages    []string
+		requests int
+	}{
+		{"more, but a null cursor", []string{pageBefore(`null`, "")}, 1},
+		{"more, but an empty cursor", []string{pageBefore(`""`, "")}, 1},
+		{"more, but a cursor of another type", []string{pageBefore(`7`, "")}, 1},
+		{"more, but no cursor", []string{`{"users":[],"pagination":{"hasMore":true}}`}, 1},
+		{"no cursor later on", []string{pageBefore(`"a"`, ""), pageBefore(`null`, "")}, 2},
+		{"the cursor that was just used", []string{pageBefore(`"a"`, "")}, 2},
+		{"a cursor from before", []string{pageBefore(`"a"`, ""), pageBefore(`"b"`, ""), pageBefore(`"c"`, ""), pageBefore(`"a"`, "")}, 4},
+		{"a cursor of more than 4 KiB", []string{pageBefore(`"a"`, ""), pageBefore(`"`+strings.Repeat("c", 4<<10+1)+`"`, "")}, 2},
+		{"the first cursor in another spelling", []string{pageBefore(`"a"`, ""), pageBefore(`"b"`, ""), pageBefore(`"\u0061"`, "")}, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			api := newScript(tt.pages...)
+			client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
+			_, err := collect(client.ListUsers(t.Context()))
+			if got := apiError(t, err).Reason(); got != "invalid_response" {
+				t.Errorf("error %v", err)
+			}
+			if got := api.count(); got != tt.requests {
+				t.Errorf("%d requests, want %d", got, tt.requests)
+			}
+		})
+	}
+}
+
+func TestACursorIsUsedOnceAListingOnly(t *testing.T) {
+	client := newClient(t, serve(t, organizationOf(3)), factoryapi.Config{PageSize: 1})
+	for range 2 {
+		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 3 {
+			t.Errorf("%d users, error %v", len(users), err)
+		}
+	}
+}
+
+func TestEmptyPagesOnTheWayAreFine(t *testing.T) {
+	api := newScript(pageBefore(`"1"`, ""), pageBefore(`"2"`, `{"id":"a"}`), pageBefore(`"3"`, ""), lastPage(`{"id":"b"}`))
+	client := newClient(t, serve(t, api), factoryapi.Config{})
+	users, err := collect(client.ListUsers(t.Context()))
+	if err != nil || !slices.Equal(ids(users), []string{"a", "b"}) {
+		t.Errorf("users %v, error %v", ids(users), err)
+	}
+}
+
+func TestACursorMayHaveFourKibibytes(t *testing.T) {
+	client := newClient(t, serve(t, newScript(pageBefore(`"`+strings.Repeat("c", 4<<10)+`"`, ""), lastPage(`{"id":"a"}`))), factoryapi.Config{})
+	if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 1 {
+		t.Errorf("%d users, error %v", len(users), err)
+	}
+}
+
+func TestAListWithoutEndEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		users func(page int) string
+		pages int // read without an error
+	}{
+		{"of empty pages", func(int) string { return "" }, 100},
+		{"of empty pages behind a full one", func(page int) string { return strings.Repeat(`{"id":"a"}`, max(0, 2-page)) }, 101},
+		{"that has a user now and then", func(page int) string { return strings.Repeat(`{"id":"a"}`, max(0, page%101-99)) }, 100_000 - 1},
+		{"of the same users", func(int) string { return `{"id":"a"}` }, 100_000 - 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			requests := 0
+			client := newClient(t, nil, factoryapi.Config{MaxRetries: 3, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				requests++
+				return answer{status: http.StatusOK, body: pageBefore(fmt.Sprintf(`"%d"`, requests), tt.users(requests))}.RoundTrip(r)
+			})})
+			pages := 0
+			for _, err := range client.Pages(t.Context()) {
+				if err == nil {
+					pages++
+				} else if got := apiError(t, err).Reason(); got != "invalid_response" {
+					t.Errorf("error %v", err)
+				}
+			}
+			if pages != tt.pages || requests != pages+1 {
+				t.Errorf("%d pages by %d requests, want %d pages", pages, requests, tt.pages)
+			}
+		})
+	}
+}
+
+func TestAFailureIsYieldedOnceAndEndsTheListing(t *testing.T) {
+	api := organizationOf(50)
+	api.Inject(fakeapi.Fault{Page: 3, Serve: fakeapi.Status(http.StatusForbidden)})
+	client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10})
+
+	t.Run("users", func(t *testing.T) {
+		users, failures := 0, 0
+		for user, err := range client.ListUsers(t.Context()) {
+			switch {
+			case failures > 0:
+				t.Errorf("user %q, error %v after the failure", user.ID, err)
+			case err == nil:
+				users++
+			default:
+				failures++
+				if user != (factoryapi.User{}) || apiError(t, err).Reason() != "403" {
+					t.Errorf("user %+v with error %v", user, err)
+				}
+			}
+		}
+		if users != 20 || failures != 1 {
+			t.Errorf("%d users and %d failures, want 20 and 1", users, failures)
+		}
+	})
+	t.Run("pages", func(t *testing.T) {
+		var results []string
+		for page, err := range client.Pages(t.Context()) {
+			results = append(results, fmt.Sprint(len(page.Users), " ", err != nil))
+		}
+		if want := []string{"10 false", "10 false", "0 true"}; !slices.Equal(results, want) {
+			t.Errorf("pages %q, want %q", results, want)
+		}
+	})
+}
+
+// Whatever was left behind would keep the bubble from ending.
+func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := organizationOf(50)
+		network := serve(t, api)
+		client := newClient(t, network, factoryapi.Config{PageSize: 10})
+		seen := 0
+		for range client.ListUsers(t.Context()) {
+			if seen++; seen == 11 {
+				break
+			}
+		}
+		for range client.Pages(t.Context()) {
+			break
+		}
+		synctest.Wait()
+		if got := api.Stats(); got.Requests != 3 || got.InFlight != 0 {
+			t.Errorf("stats %+v, want 3 requests, none under way", got)
+		}
+		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 50 {
+			t.Errorf("afterwards: %d users, error %v", len(users), err)
+		}
+		if got := network.Dials(); got != 1 {
+			t.Errorf("%d connections", got)
+		}
+	})
+}
+
+func TestNothingIsSentBeforeTheListingIsRead(t *testing.T) {
+	api := organizationOf(1)
+	client := newClient(t, serve(t, api), factoryapi.Config{})
+	_, _ = client.ListUsers(t.Context()), client.Pages(t.Context())
+	if got := api.Stats().Requests; got != 0 {
+		t.Errorf("%d requests", got)
+	}
+}
 
 func TestZeroValuesAreMissing(t *testing.T) {
 	var user factoryapi.User

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,9 +19,9 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-var update = flag.Bool("update", false, "rewrite what is generated in README.md")
+var update = flag.Bool("update", false, "rewrite the generated tables in docs/")
 
-func TestREADMEFlags(t *testing.T) {
+func TestTableOfFlags(t *testing.T) {
 	table := "| flag | default | environment variable | |\n|---|---|---|---|\n"
 	for _, flag := range flagModels(t) {
 		var defaults []string
@@ -31,10 +32,10 @@ func TestREADMEFlags(t *testing.T) {
 		}
 		table += row("`--"+flag.Name+"`", strings.Join(defaults, ", "), "`"+flag.Envar+"`", plain(flag.Help))
 	}
-	checkREADME(t, "flags", table)
+	checkTable(t, "docs/configuration.md", "flags", table)
 }
 
-func TestREADMEMetrics(t *testing.T) {
+func TestTableOfMetrics(t *testing.T) {
 	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(100, 1, time.Now())...), testKey))
 	p := start(t, withKey(t, "--factory.url="+api, "--factory.seat-limit=120", "--collector.group-by=email_domain", "--collector.per-user")...)
 	_, _, body := fetch(t, "GET", p.url+"/metrics")
@@ -57,10 +58,10 @@ func TestREADMEMetrics(t *testing.T) {
 		table += row("`"+name+"`", strings.ToLower(family.GetType().String()), strings.Join(labels, ", "), plain(family.GetHelp()))
 	}
 	table += row("`go_*`, `process_*`, `promhttp_*`", "", "", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
-	checkREADME(t, "metrics", table)
+	checkTable(t, "docs/metrics.md", "metrics", table)
 }
 
-func TestREADMESeries(t *testing.T) {
+func TestTableOfSeries(t *testing.T) {
 	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), testKey))
 	table := "| options | series |\n|---|---|\n"
 	for _, options := range [][]string{
@@ -75,7 +76,27 @@ func TestREADMESeries(t *testing.T) {
 		}
 		table += row(name, strconv.Itoa(len(p.scrape(t))))
 	}
-	checkREADME(t, "series", table)
+	checkTable(t, "docs/metrics.md", "series", table)
+}
+
+func TestREADMENamesTheGoVersion(t *testing.T) {
+	module := readFile(t, "go.mod")
+	version := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(module)
+	if version == nil {
+		t.Fatal("go.mod has no go line")
+	}
+	if want := "Go " + version[1] + "."; !strings.Contains(readFile(t, "README.md"), want) {
+		t.Errorf("README.md does not say %q, the version in go.mod", want)
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // flagModels returns the flags that configure something, with their environment variables.
@@ -88,7 +109,7 @@ func flagModels(t *testing.T) []*kingpin.FlagModel {
 	return visibleFlags(app)
 }
 
-// plain keeps Markdown from taking text for markup.
+// plain escapes what Markdown would take for markup.
 func plain(text string) string {
 	return strings.NewReplacer("|", `\|`, "*", `\*`, "<", "&lt;").Replace(text)
 }
@@ -97,16 +118,12 @@ func row(cells ...string) string {
 	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 
-// checkREADME compares a table with the one between the markers of this name.
-func checkREADME(t *testing.T, name, table string) {
+// checkTable compares a table with the one between the markers of this name in a file.
+func checkTable(t *testing.T, file, name, table string) {
 	t.Helper()
-	const file = "README.md"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := readFile(t, file)
 	begin, end := fmt.Sprintf("<!-- %s:begin -->\n", name), fmt.Sprintf("<!-- %s:end -->\n", name)
-	before, rest, ok := strings.Cut(string(text), begin)
+	before, rest, ok := strings.Cut(text, begin)
 	got, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
 		t.Fatalf("%s has no %q and %q", file, begin, end)
@@ -118,6 +135,6 @@ func checkREADME(t *testing.T, name, table string) {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("the table of %s in %s is not what the program says; `go test . -update` makes it\n%s", name, file, table)
+		t.Errorf("the table of %s in %s differs from the program; `go test . -update` writes it\n%s", name, file, table)
 	}
 }

@@ -1,0 +1,326 @@
+package factoryapi_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// key is the API key of all tests that do not say otherwise.
+const key = "fk-3q8Zt7vXw1bN5mKc"
+
+// serve serves handler on a network in memory until the test ends.
+func serve(t testing.TB, handler http.Handler) *fakeapi.Pipe {
+	t.Helper()
+	pipe, stop := fakeapi.Serve(handler)
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pipe
+}
+
+// newClient returns a client of what is served on a network; cfg may leave out whatever the test
+// does not care about.
+func newClient(t testing.TB, network *fakeapi.Pipe, cfg factoryapi.Config) *factoryapi.Client {
+	t.Helper()
+	if cfg.Transport == nil {
+		cfg.Transport = &http.Transport{DialContext: network.DialContext}
+	}
+	cfg.URL = cmp.Or(cfg.URL, "http://localhost")
+	if cfg.Credentials == nil {
+		cfg.Credentials = staticKey(t, key)
+	}
+	client, err := factoryapi.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+func staticKey(t testing.TB, text string) factoryapi.StaticKey {
+	t.Helper()
+	credentials, err := factoryapi.NewStaticKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return credentials
+}
+
+// answer is an [http.RoundTripper] that has the same answer for every request, without a network.
+// It fits where the transfer is not what is tested.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode:    a.status,
+		Header:        a.header,
+		Body:          io.NopCloser(strings.NewReader(a.body)),
+		ContentLength: int64(len(a.body)),
+		Request:       r,
+	}, nil
+}
+
+// script is a handler that answers the first request with the first page, and so on. The last page
+// answers all further ones.
+type script struct {
+	recorder
+	pages []string
+}
+
+func newScript(pages ...string) *script {
+	s := &script{pages: pages}
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page := s.pages[min(s.count(), len(s.pages))-1]
+		fakeapi.Respond(http.StatusOK, "application/json", page)(w, r, nil)
+	})
+	return s
+}
+
+// recorder is a handler that remembers the requests that went through it.
+type recorder struct {
+	handler http.Handler
+
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+func record(handler http.Handler) *recorder { return &recorder{handler: handler} }
+
+func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec.mu.Lock()
+	rec.requests = append(rec.requests, r)
+	rec.mu.Unlock()
+	rec.handler.ServeHTTP(w, r)
+}
+
+// all returns the requests so far.
+func (rec *recorder) all() []*http.Request {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return rec.requests[:len(rec.requests):len(rec.requests)]
+}
+
+func (rec *recorder) count() int { return len(rec.all()) }
+
+// lastPage is a page with these users, JSON objects with commas between them, after which no other
+// follows.
+func lastPage(users string) string {
+	return `{"users":[` + users + `],"pagination":{"hasMore":false,"nextCursor":null}}`
+}
+
+// pageBefore is a page that another one follows. The cursor is JSON.
+func pageBefore(cursor, users string) string {
+	return `{"users":[` + users + `],"pagination":{"hasMore":true,"nextCursor":` + cursor + `}}`
+}
+
+// collect returns the users of a listing up to its end or its error.
+func collect(users iter.Seq2[factoryapi.User, error]) ([]factoryapi.User, error) {
+	var all []factoryapi.User
+	for user, err := range users {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, user)
+	}
+	return all, nil
+}
+
+// firstPage lists no more than one page.
+func firstPage(ctx context.Context, client *factoryapi.Client) (factoryapi.Page, error) {
+	for page, err := range client.Pages(ctx) {
+		return page, err
+	}
+	panic("a listing without a page or an error")
+}
+
+// apiError returns the typed error that err must be.
+func apiError(t testing.TB, err error) *factoryapi.Error {
+	t.Helper()
+	typed, ok := errors.AsType[*factoryapi.Error](err)
+	if !ok {
+		t.Fatalf("error %v (%T), want a *factoryapi.Error", err, err)
+	}
+	return typed
+}
+
+// ids returns the ids of users.
+func ids(users []factoryapi.User) []string {
+	list := make([]string, 0, len(users))
+	for _, user := range users {
+		list = append(list, user.ID)
+	}
+	return list
+}
+
+// organizationOf is the API of an organization with this many members.
+func organizationOf(size int) *fakeapi.Server {
+	return fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(size, 1, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))...), key)
+}
+
+// hangInError sends a status and the beginning of a body, and then nothing more.
+func hangInError(status int) fakeapi.Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(`{"detail":"`))
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}
+}
+
+// checkUsers compares users with the members that the API listed.
+func checkUsers(t *testing.T, users []factoryapi.User, members []fakeapi.Member) {
+	t.Helper()
+	if len(users) != len(members) {
+		t.Fatalf("%d users, want %d", len(users), len(members))
+	}
+	for i, m := range members {
+		u := users[i]
+		if u.ID != m.ID || u.Email != m.Email || u.CreatedAt != timestampOf(t, m.CreatedAt) || u.LastSignInAt != timestampOf(t, m.LastSignInAt) {
+			t.Fatalf("user %d is %+v, want %+v", i, u, m)
+		}
+		for _, name := range []string{"team", "cost_center", "location"} {
+			want, wantOK := m.Metadata[name]
+			if got, ok := u.Metadata.Get(name); got != want || ok != wantOK {
+				t.Fatalf("user %d has %s %q, %t, want %q, %t", i, name, got, ok, want, wantOK)
+			}
+		}
+	}
+}
+
+// timestampOf is what becomes of a field that the fake API sends, or leaves out if it is empty.
+func timestampOf(t *testing.T, text string) factoryapi.Timestamp {
+	t.Helper()
+	if text == "" {
+		return factoryapi.Timestamp{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return factoryapi.Timestamp{Time: at.UTC(), State: factoryapi.Valid}
+}
+
+// observer keeps what a client tells its Observe.
+type observer struct {
+	mu             sync.Mutex
+	ended          []error
+	open, mostOpen int
+}
+
+func (o *observer) observe() func(error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open++
+	o.mostOpen = max(o.mostOpen, o.open)
+	return func(err error) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.open--
+		o.ended = append(o.ended, err)
+	}
+}
+
+// results returns a word for each request that ended: the failure's reason, ok or canceled.
+func (o *observer) results() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var words []string
+	for _, err := range o.ended {
+		if err == nil {
+			words = append(words, "ok")
+		} else if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
+			words = append(words, failure.Reason())
+		} else if err == context.Canceled {
+			words = append(words, "canceled")
+		} else {
+			words = append(words, err.Error())
+		}
+	}
+	return words
+}
+
+// failures are the results of requests that count as failed.
+func (o *observer) failures() []string {
+	return slices.DeleteFunc(o.results(), func(word string) bool { return word == "ok" || word == "canceled" })
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// toJSON returns a string's text in JSON.
+func toJSON(t *testing.T, text string) string {
+	t.Helper()
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(encoded)
+}
+
+// failure is the error of one request to an API that answers like transport.
+func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factoryapi.Error {
+	t.Helper()
+	client := newClient(t, nil, factoryapi.Config{Credentials: staticKey(t, apiKey), Transport: transport})
+	_, err := firstPage(t.Context(), client)
+	return apiError(t, err)
+}
+
+// raw sends bytes that need not be HTTP, and closes the connection.
+func raw(text string) fakeapi.Behavior {
+	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = io.WriteString(conn, text) // the client may have seen enough
+		_ = conn.Close()
+	}
+}
+
+// cutChunks sends half a page in chunks of a length that was not told, and closes the connection.
+func cutChunks(w http.ResponseWriter, _ *http.Request, page []byte) {
+	_, _ = w.Write(page[:len(page)/2])
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// endless is a reader that repeats a text for ever.
+type endless string
+
+func (e endless) Read(p []byte) (int, error) { return copy(p, e), nil }
+
+// countingReader counts what was read.
+type countingReader struct {
+	io.Reader
+	count int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.count += int64(n)
+	return n, err
+}

@@ -1,0 +1,134 @@
+package factoryapi_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func TestTheKeyIsInNoErrorThatTheOtherSideCanCause(t *testing.T) {
+	const closing = "Connection: close\r\n\r\n"
+	for name, spoil := range map[string]fakeapi.Behavior{
+		"documented body":     fakeapi.Respond(401, "application/json", `{"detail":"`+key+` is no key, `+key+` is none","status":401,"title":"Unauthorized"}`),
+		"title of the body":   fakeapi.Respond(401, "application/json", `{"title":"`+key+`"}`),
+		"other body":          fakeapi.Respond(403, "application/json", `{"key":"`+key+`"}`),
+		"HTML":                fakeapi.Respond(500, "text/html", "<html>"+key+"</html>"),
+		"header name":         raw("HTTP/1.1 200 OK\r\n" + key + "\r\n" + closing),
+		"status line":         raw("HTTP/1.1 401 " + key + "\r\n" + closing),
+		"status":              raw("HTTP/1.1 " + key + " Unauthorized\r\n" + closing),
+		"protocol":            raw(key + "/1.1 401 Unauthorized\r\n" + closing),
+		"body's length":       raw("HTTP/1.1 200 OK\r\nContent-Length: " + key + "\r\n" + closing),
+		"body's encoding":     raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + key + "\r\n" + closing),
+		"chunk":               raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + key + "\r\n"),
+		"redirect":            fakeapi.Redirect("https://elsewhere.example/login?key=" + key),
+		"redirect to no URL":  fakeapi.Status(302, "Location", "http://"+key+" /%zz"),
+		"time to wait":        fakeapi.Status(429, "Retry-After", key),
+		"page that is HTML":   fakeapi.Respond(200, "text/html", "<html>"+key),
+		"page that is a key":  fakeapi.Respond(200, "text/plain", key),
+		"page that is cut":    fakeapi.Respond(200, "application/json", `{"users":[{"id":"`+key),
+		"user without an id":  fakeapi.Respond(200, "application/json", lastPage(`{"`+key+`":"`+key+`"}`)),
+		"success without one": fakeapi.Respond(202, "text/plain", key),
+	} {
+		t.Run(name, func(t *testing.T) {
+			api := organizationOf(1)
+			api.Inject(fakeapi.Fault{Serve: spoil})
+			client := newClient(t, serve(t, api), factoryapi.Config{})
+			_, err := collect(client.ListUsers(t.Context()))
+			checkNoKey(t, apiError(t, err), key)
+		})
+	}
+}
+
+func TestNoPartOfTheKeyIsInAMessageThatIsCut(t *testing.T) {
+	const bodyLimit = 64 << 10
+	for _, apiKey := range []string{key, strings.Repeat("Ab1Cd2Ef3Gh4", 20)} {
+		for before := 0; before < maxMessage; before += 3 {
+			checkNoKey(t, failure(t, apiKey, answer{status: 200, body: strings.Repeat("x", before) + apiKey + apiKey}), apiKey)
+			checkNoKey(t, failure(t, apiKey, answer{status: 500, body: strings.Repeat("x", before) + apiKey + apiKey}), apiKey)
+		}
+		for behind := 1; behind < 3*len(apiKey); behind += 5 {
+			padding := strings.Repeat("\n", bodyLimit-behind)
+			checkNoKey(t, failure(t, apiKey, answer{status: 500, body: padding + apiKey + apiKey + apiKey + apiKey}), apiKey)
+			checkNoKey(t, failure(t, apiKey, answer{status: 200, body: padding + apiKey + apiKey + apiKey + apiKey}), apiKey)
+		}
+	}
+}
+
+func TestTheKeyIsScrubbedWhenItComesBackEscaped(t *testing.T) {
+	const apiKey = `Zx8kLm/Qw9vBn+Er7tYu=="Ty6pOi\Hj5`
+	for name, transport := range map[string]http.RoundTripper{
+		"as it is":        answer{status: 401, body: "no such key: " + apiKey},
+		"in JSON":         answer{status: 401, body: `{"key":` + toJSON(t, apiKey) + `}`},
+		"in a query":      answer{status: 302, header: http.Header{"Location": {"https://elsewhere.example/?key=" + url.QueryEscape(apiKey)}}},
+		"in a path":       answer{status: 302, header: http.Header{"Location": {"https://elsewhere.example/" + url.PathEscape(apiKey)}}},
+		"quoted by Go":    roundTrip(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("malformed answer %q", apiKey) }),
+		"quoted by us":    answer{status: 200, body: apiKey},
+		"in base64":       answer{status: 401, body: "Basic " + base64.StdEncoding.EncodeToString([]byte("u:"+apiKey))},
+		"in URL's base64": answer{status: 401, body: base64.RawURLEncoding.EncodeToString([]byte("Bearer " + apiKey))},
+		"in hex":          answer{status: 401, body: hex.EncodeToString([]byte(apiKey))},
+		"in upper hex":    answer{status: 401, body: strings.ToUpper(hex.EncodeToString([]byte(apiKey)))},
+		"in lower case":   answer{status: 401, body: strings.ToLower(apiKey)},
+		"in upper case":   answer{status: 401, body: strings.ToUpper(apiKey)},
+		"quoted, and cut": answer{status: 200, body: strings.Repeat("x", 30) + apiKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := failure(t, apiKey, transport)
+			for part := range strings.FieldsFuncSeq(apiKey, func(r rune) bool { return strings.ContainsRune(`/+="\`, r) }) {
+				for form, encoded := range map[string]string{
+					"": part, "hex ": hex.EncodeToString([]byte(part)),
+					"base64 ": middle(base64.StdEncoding.EncodeToString([]byte(apiKey))), "base64, one later ": middle(base64.StdEncoding.EncodeToString([]byte(apiKey[1:]))),
+					"base64, two later ": middle(base64.StdEncoding.EncodeToString([]byte(apiKey[2:]))),
+				} {
+					if strings.Contains(strings.ToLower(err.Error()), strings.ToLower(encoded)) {
+						t.Errorf("error %q holds %s%q of the key", err, form, part)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestNoPartOfTheKeyComesBack(t *testing.T) {
+	const apiKey = "fk-0123456789/abcdefghijABCDEFGHIJ=="
+	for name, transport := range map[string]http.RoundTripper{
+		"shortened":           answer{status: 401, body: `{"detail":"no such key: ` + apiKey[:20] + `..."}`},
+		"shortened in front":  answer{status: 401, body: `{"detail":"no such key: ...` + apiKey[8:] + `"}`},
+		"without its end":     answer{status: 401, body: `{"detail":"no such key: '` + apiKey[:len(apiKey)-1] + `' (truncated)"}`},
+		"slashes escaped":     answer{status: 401, body: `{"error":"` + strings.ReplaceAll(apiKey, "/", `\/`) + `"}`},
+		"escaped for HTML":    answer{status: 401, body: "<p>" + strings.ReplaceAll(apiKey, "=", "&#x3D;") + "</p>"},
+		"escaped, lower case": answer{status: 302, header: http.Header{"Location": {"/?key=" + strings.ReplaceAll(apiKey, "=", "%3d")}}},
+		"with a part of it":   answer{status: 401, body: apiKey[:10] + apiKey[6:]},
+		"in two lines":        answer{status: 401, body: apiKey[:15] + "\n" + apiKey[15:]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkNoKey(t, failure(t, apiKey, transport), apiKey)
+		})
+	}
+}
+
+func TestWithoutAKeyThereIsNothingToScrub(t *testing.T) {
+	client := newClient(t, nil, factoryapi.Config{Credentials: factoryapi.StaticKey{}, Transport: answer{status: 401, body: "no key"}})
+	if _, err := firstPage(t.Context(), client); apiError(t, err).Message != "no key" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// checkNoKey checks that an error holds nothing that helps to guess the key.
+func checkNoKey(t *testing.T, err *factoryapi.Error, apiKey string) {
+	t.Helper()
+	const tooMuch = 6
+	for i := range len(apiKey) - tooMuch + 1 {
+		if part := apiKey[i : i+tooMuch]; strings.Contains(err.Error(), part) {
+			t.Fatalf("error %q holds %q of the key", err, part)
+		}
+	}
+}
+
+// middle is a part of a text, away from its ends.
+func middle(text string) string { return text[len(text)/2-4 : len(text)/2+4] }

@@ -1,0 +1,477 @@
+package factoryapi_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
+	for base, want := range map[string]string{
+		"http://localhost":                         "/api/v0/organization/users",
+		"http://localhost/":                        "/api/v0/organization/users",
+		"http://localhost/factory":                 "/factory/api/v0/organization/users",
+		"http://127.0.0.1:8080/proxies/factory/":   "/proxies/factory/api/v0/organization/users",
+		"http://[::1]/escaped%2Fslash%20and%20so/": "/escaped%2Fslash%20and%20so/api/v0/organization/users",
+	} {
+		t.Run(base, func(t *testing.T) {
+			api := newScript(pageBefore(`"1"`, ""), lastPage(""))
+			client := newClient(t, serve(t, api), factoryapi.Config{URL: base})
+			if _, err := collect(client.ListUsers(t.Context())); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range api.all() {
+				if got := r.URL.EscapedPath(); got != want {
+					t.Errorf("path %s, want %s", got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestTheAPIMayLieBelowAPath(t *testing.T) {
+	for _, base := range []string{"http://localhost/factory", "http://localhost/factory/"} {
+		network := serve(t, http.StripPrefix("/factory", organizationOf(5)))
+		client := newClient(t, network, factoryapi.Config{URL: base, PageSize: 2})
+		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 5 {
+			t.Errorf("%s: %d users, error %v", base, len(users), err)
+		}
+	}
+}
+
+func TestRequestsSayWhoAsksForWhat(t *testing.T) {
+	requests := record(organizationOf(3))
+	client := newClient(t, serve(t, requests), factoryapi.Config{PageSize: 2, UserAgent: "factory_exporter/1.2.3"})
+	if _, err := collect(client.ListUsers(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range requests.all() {
+		for name, want := range map[string]string{
+			"Authorization": "Bearer " + key,
+			"User-Agent":    "factory_exporter/1.2.3",
+			"Accept":        "application/json",
+		} {
+			if got := r.Header.Values(name); !slices.Equal(got, []string{want}) {
+				t.Errorf("request %d, %s: %q, want %q", i+1, name, got, want)
+			}
+		}
+		if r.Method != http.MethodGet || r.ContentLength != 0 {
+			t.Errorf("request %d is a %s with a body of %d bytes", i+1, r.Method, r.ContentLength)
+		}
+		if got, want := r.URL.Query().Has("cursor"), i > 0; got != want {
+			t.Errorf("request %d has a cursor: %t", i+1, got)
+		}
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for name, location := range map[string]string{
+			"another host":       "http://elsewhere.example" + fakeapi.UsersPath,
+			"another host's TLS": "https://elsewhere.example/",
+			"no scheme":          "//elsewhere.example/",
+			"another port":       "http://localhost:8081/",
+			"another path":       "/login",
+			"no location":        "",
+			"no URL":             "http://else where.example/%zz",
+		} {
+			t.Run(fmt.Sprint(status, " to ", name), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					requests := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+						if location != "" {
+							w.Header().Set("Location", location)
+						}
+						w.WriteHeader(status)
+					}))
+					network := serve(t, requests)
+					var dialled []string
+					transport := &http.Transport{DialContext: func(ctx context.Context, network_, address string) (net.Conn, error) {
+						dialled = append(dialled, address)
+						return network.DialContext(ctx, network_, address)
+					}}
+					client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3})
+
+					users, err := collect(client.ListUsers(t.Context()))
+					if got := apiError(t, err); got.Reason() != strconv.Itoa(status) || got.StatusCode != status {
+						t.Errorf("error %v, want the status %d", err, status)
+					}
+					if len(users) != 0 {
+						t.Errorf("%d users", len(users))
+					}
+					if got := requests.count(); got != 1 {
+						t.Errorf("%d requests", got)
+					}
+					if !slices.Equal(dialled, []string{"localhost:80"}) {
+						t.Errorf("connections to %v", dialled)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestTheKeyStaysWithTheConfiguredHost(t *testing.T) {
+	other := record(organizationOf(1))
+	elsewhere := httptest.NewServer(other)
+	defer elsewhere.Close()
+	api := organizationOf(1)
+	api.Inject(fakeapi.Fault{Serve: fakeapi.Redirect(elsewhere.URL + fakeapi.UsersPath)})
+	server := httptest.NewServer(api)
+	defer server.Close()
+	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: staticKey(t, key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.CloseIdleConnections()
+	if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "302" {
+		t.Errorf("error %v", err)
+	}
+	if got := other.count(); got != 0 {
+		t.Errorf("%d requests reached another server", got)
+	}
+}
+
+func TestACanceledListing(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		serve  fakeapi.Behavior // for the second page
+		cancel time.Duration    // after the first page
+	}{
+		{"between two pages", fakeapi.Replace("", ""), 0},
+		{"before the header", fakeapi.Hang(), time.Second},
+		{"within the body", fakeapi.HangInBody(), time.Second},
+		{"within the body of an error", hangInError(http.StatusForbidden), time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := organizationOf(20)
+				api.Inject(fakeapi.Fault{Page: 2, Serve: tt.serve})
+				var seen observer
+				client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3, Observe: seen.observe})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var start time.Time
+				var failure error
+				for _, err := range client.Pages(ctx) {
+					if err != nil {
+						failure = err
+						continue
+					}
+					start = time.Now()
+					if tt.cancel == 0 {
+						cancel()
+					} else {
+						time.AfterFunc(tt.cancel, cancel)
+					}
+				}
+				if !errors.Is(failure, context.Canceled) || errors.As(failure, new(*factoryapi.Error)) {
+					t.Errorf("error %v, want context.Canceled alone", failure)
+				}
+				if got := time.Since(start); got != tt.cancel {
+					t.Errorf("ended after %s, want %s", got, tt.cancel)
+				}
+				if got := seen.failures(); len(got) != 0 {
+					t.Errorf("observed failures %q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestACanceledContextSendsNothing(t *testing.T) {
+	api := organizationOf(1)
+	client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := collect(client.ListUsers(ctx)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if got := api.Stats().Requests; got != 0 {
+		t.Errorf("%d requests", got)
+	}
+}
+
+func TestRequestsAreObserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := organizationOf(30)
+		api.Inject(
+			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Status(http.StatusInternalServerError)},
+			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Hang()},
+			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.CutTransfer()},
+			fakeapi.Fault{Page: 3, Times: 1, Serve: fakeapi.CutJSON()},
+		)
+		var seen observer
+		client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3, Observe: seen.observe})
+		users, err := collect(client.ListUsers(t.Context()))
+		if len(users) != 20 || apiError(t, err).Reason() != "invalid_response" {
+			t.Errorf("%d users, error %v", len(users), err)
+		}
+		want := []string{"ok", "500", "timeout", "connection", "ok", "invalid_response"}
+		if got := seen.results(); !slices.Equal(got, want) {
+			t.Errorf("observed %q, want %q", got, want)
+		}
+		if seen.mostOpen != 1 || seen.open != 0 {
+			t.Errorf("%d requests at once, %d not ended", seen.mostOpen, seen.open)
+		}
+		if got, want := api.Stats().Requests, len(want); got != want {
+			t.Errorf("%d requests, %d observed", got, want)
+		}
+	})
+}
+
+func TestARequestThatTakesTooLongIsATimeout(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		serve fakeapi.Behavior
+	}{
+		{"no header", fakeapi.Hang()},
+		{"hangs within the body", fakeapi.HangInBody()},
+		{"a byte a second", fakeapi.Trickle(time.Second)},
+	} {
+		for _, timeout := range []time.Duration{0, 5 * time.Second} {
+			t.Run(fmt.Sprint(tt.name, " ", timeout), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					api := organizationOf(3)
+					api.Inject(fakeapi.Fault{Serve: tt.serve})
+					client := newClient(t, serve(t, api), factoryapi.Config{RequestTimeout: timeout})
+					start := time.Now()
+					users, err := collect(client.ListUsers(t.Context()))
+					if got := apiError(t, err); got.Reason() != "timeout" || len(users) != 0 {
+						t.Errorf("%d users, error %v", len(users), err)
+					}
+					if timeout == 0 {
+						timeout = 30 * time.Second
+					}
+					if got := time.Since(start); got != timeout {
+						t.Errorf("given up after %s, want %s", got, timeout)
+					}
+					synctest.Wait()
+					if got := api.Stats().InFlight; got != 0 {
+						t.Errorf("%d requests still under way", got)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestNoServerToConnectToIsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nobody := fakeapi.NewPipe() // nobody accepts
+		defer nobody.Close()
+		client := newClient(t, nobody, factoryapi.Config{RequestTimeout: time.Second})
+		if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "timeout" {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := organizationOf(1)
+		api.Inject(fakeapi.Fault{Serve: fakeapi.Hang()})
+		network := serve(t, api)
+		transport := &http.Transport{DialContext: network.DialContext, ResponseHeaderTimeout: time.Second}
+		client := newClient(t, network, factoryapi.Config{Transport: transport})
+		if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "timeout" {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestASlowAnswerWithinTheTimeoutIsFine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := organizationOf(3)
+		api.SetLatency(4 * time.Second)
+		client := newClient(t, serve(t, api), factoryapi.Config{RequestTimeout: 5 * time.Second, PageSize: 1})
+		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 3 {
+			t.Errorf("%d users, error %v", len(users), err)
+		}
+	})
+}
+
+func TestTheListingsDeadlineIsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := organizationOf(100)
+		api.SetLatency(time.Second)
+		var seen observer
+		client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 1, MaxRetries: 3, Observe: seen.observe})
+		ctx, cancel := context.WithTimeout(t.Context(), 10500*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		users, err := collect(client.ListUsers(ctx))
+		if got := apiError(t, err); got.Reason() != "timeout" || len(users) != 10 {
+			t.Errorf("%d users, error %v", len(users), err)
+		}
+		if got := time.Since(start); got != 10500*time.Millisecond {
+			t.Errorf("ended after %s", got)
+		}
+		if got := seen.failures(); !slices.Equal(got, []string{"timeout"}) {
+			t.Errorf("observed failures %q", got)
+		}
+	})
+}
+
+// The status has told enough, whichever of the two deadlines cuts the rest short.
+func TestAnErrorWhoseBodyHangsCountsByItsStatus(t *testing.T) {
+	for name, listingTimeout := range map[string]time.Duration{
+		"request timeout":  time.Hour,
+		"listing deadline": 10 * time.Second,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := organizationOf(1)
+				api.Inject(fakeapi.Fault{Serve: hangInError(http.StatusForbidden)})
+				var seen observer
+				client := newClient(t, serve(t, api), factoryapi.Config{Observe: seen.observe})
+				ctx, cancel := context.WithTimeout(t.Context(), listingTimeout)
+				defer cancel()
+				_, err := firstPage(ctx, client)
+				if got := apiError(t, err).Reason(); got != "403" {
+					t.Errorf("error %v", err)
+				}
+				if got := seen.failures(); !slices.Equal(got, []string{"403"}) {
+					t.Errorf("observed failures %q", got)
+				}
+			})
+		})
+	}
+}
+
+func TestABrokenTransferIsAConnectionError(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+
+	for _, tt := range []struct {
+		name  string
+		serve fakeapi.Behavior // nil: nobody listens
+	}{
+		{"refused", nil},
+		{"reset", fakeapi.Reset()},
+		{"cut within a body of known length", fakeapi.CutTransfer()},
+		{"cut within a body of chunks", cutChunks},
+		{"not HTTP", raw("SSH-2.0-OpenSSH_10.0\r\n")},
+		{"closed within the header", raw("HTTP/1.1 200 OK\r\nContent-Le")},
+		{"chunks that are none", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			address := "http://" + closed.Addr().String()
+			if tt.serve != nil {
+				api := organizationOf(10)
+				api.Inject(fakeapi.Fault{Serve: tt.serve})
+				server := httptest.NewServer(api)
+				defer server.Close()
+				address = server.URL
+			}
+			client, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: staticKey(t, key)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.CloseIdleConnections()
+			users, err := collect(client.ListUsers(t.Context()))
+			if got := apiError(t, err); got.Reason() != "connection" || got.Message == "" || len(users) != 0 {
+				t.Errorf("%d users, error %v", len(users), err)
+			}
+		})
+	}
+}
+
+func TestCompressedAnswers(t *testing.T) {
+	page := string(packed(t, lastPage(`{"id":"a"}`)))
+	damaged := []byte(page)
+	damaged[len(damaged)-8] ^= 1 // the checksum
+
+	for _, tt := range []struct{ name, body, want string }{
+		{"a page", page, ""},
+		{"not compressed at all", lastPage(`{"id":"a"}`), "invalid_response"},
+		{"nothing", "", "invalid_response"},
+		{"cut short", page[:len(page)/2], "invalid_response"},
+		{"cut short within the header", page[:5], "invalid_response"},
+		{"damaged", string(damaged), "invalid_response"},
+		{"nonsense behind a good header", page[:10] + strings.Repeat("\xff", 50), "invalid_response"},
+		{"HTML", string(packed(t, "<html>")), "invalid_response"},
+		{"small, but huge when unpacked", string(packed(t, `{"padding":"`+strings.Repeat("x", 5<<20)+`",`+lastPage("")[1:])), "invalid_response"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			client := newClient(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if got := r.Header.Get("Accept-Encoding"); got != "gzip" {
+					t.Errorf("Accept-Encoding %q", got)
+				}
+				w.Header().Set("Content-Encoding", "gzip")
+				_, _ = io.WriteString(w, tt.body)
+			})), factoryapi.Config{})
+			users, err := collect(client.ListUsers(t.Context()))
+			if tt.want == "" {
+				if err != nil || len(users) != 1 {
+					t.Errorf("%d users, error %v", len(users), err)
+				}
+			} else if got := apiError(t, err).Reason(); got != tt.want {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestACompressedAnswerWhoseTransferBreaksOffIsAConnectionError(t *testing.T) {
+	api := organizationOf(1)
+	api.Inject(fakeapi.Fault{Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
+		w.Header().Set("Content-Encoding", "gzip")
+		fakeapi.CutTransfer()(w, r, packed(t, string(page)))
+	}})
+	client := newClient(t, serve(t, api), factoryapi.Config{})
+	if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "connection" {
+		t.Errorf("error %v", err)
+	}
+}
+
+func packed(t *testing.T, text string) []byte {
+	t.Helper()
+	var buffer bytes.Buffer
+	w := gzip.NewWriter(&buffer)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return buffer.Bytes()
+}
+
+func TestSuccessOtherThan200IsInvalid(t *testing.T) {
+	for _, status := range []int{201, 202, 203, 204, 205, 206, 207, 226, 299} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			err := failure(t, key, answer{status: status, body: lastPage(`{"id":"a"}`)})
+			if err.Reason() != "invalid_response" || err.StatusCode != status || !strings.Contains(err.Message, fmt.Sprint(status)) {
+				t.Errorf("error %v with status %d", err, err.StatusCode)
+			}
+		})
+	}
+}
+
+func TestAnErrorsBodyIsNotReadForEver(t *testing.T) {
+	body := &countingReader{Reader: endless(strings.Repeat("x", 4096))}
+	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusBadGateway, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
+	})
+	err := failure(t, key, transport)
+	if err.Reason() != "502" || body.count > 1<<20 {
+		t.Errorf("error %v after %d bytes", err, body.count)
+	}
+}
