@@ -25,7 +25,19 @@ type CensusConfig struct {
 	GroupLimit int
 	// PerUser keeps each member's id and timestamps.
 	PerUser bool
+	// Visit, if set, is called with each member that was counted, and the counts that
+	// the member is in. They are valid until Visit returns.
+	Visit func(*factoryapi.User, Membership)
 }
+
+// Membership says which counts a member is in.
+type Membership struct {
+	NeverSignedIn bool
+	Windows       []WindowMembership // in the order of CensusConfig.Windows
+}
+
+// WindowMembership says which counts of a window a member is in.
+type WindowMembership struct{ Active, Idle, New, Used, Unused bool }
 
 // Values of an attribute that do not come from the API.
 const (
@@ -55,6 +67,10 @@ type WindowCounts struct {
 	Active int // signed in within the window
 	Idle   int // account older than the window, no sign-in within it
 	New    int // account made within the window
+	// The window of these ends with the day of the Usage. Both are zero if the Usage
+	// does not cover the window.
+	Used   int // used the product within the window
+	Unused int // account older than the window, no use within it
 }
 
 // AgeHistogram is the time since the last sign-in, over members who ever signed in.
@@ -90,7 +106,9 @@ type InvalidCounts struct{ CreatedAt, LastSignInAt int }
 type Census struct {
 	cfg    CensusConfig
 	now    time.Time
+	usage  *Usage // nil if it is not known
 	roster *Roster
+	in     Membership // of the user at hand
 
 	users, never, duplicates int
 	invalid                  InvalidCounts
@@ -100,10 +118,11 @@ type Census struct {
 	members                  []MemberTimes
 }
 
-// NewCensus begins a census at the instant now. Ids are kept in roster, which must
-// be empty.
-func NewCensus(cfg CensusConfig, now time.Time, roster *Roster) *Census {
-	c := &Census{cfg: cfg, now: now, roster: roster, windows: make([]WindowCounts, len(cfg.Windows))}
+// NewCensus begins a census at the instant now. usage is a reading for the same windows,
+// or nil. Ids are kept in roster, which must be empty.
+func NewCensus(cfg CensusConfig, now time.Time, usage *Usage, roster *Roster) *Census {
+	c := &Census{cfg: cfg, now: now, usage: usage, roster: roster, windows: make([]WindowCounts, len(cfg.Windows))}
+	c.in.Windows = make([]WindowMembership, len(cfg.Windows))
 	for range cfg.GroupBy {
 		c.groups = append(c.groups, map[string]*GroupCounts{})
 	}
@@ -124,9 +143,10 @@ func (c *Census) Add(users ...factoryapi.User) {
 func (c *Census) addNew(user *factoryapi.User) {
 	c.users++
 	p := c.classify(user)
-	c.count(c.windows, p)
+	c.find(p)
+	c.count(c.windows)
 	switch {
-	case user.LastSignInAt.State == factoryapi.Missing:
+	case c.in.NeverSignedIn:
 		c.never++
 	case p.signedIn:
 		c.ages.add(p.sinceSignIn)
@@ -139,10 +159,13 @@ func (c *Census) addNew(user *factoryapi.User) {
 	for i, attribute := range c.cfg.GroupBy {
 		group := c.group(c.groups[i], attribute, user)
 		group.Users++
-		c.count(group.Windows, p)
+		c.count(group.Windows)
 	}
 	if c.cfg.PerUser {
 		c.members = append(c.members, MemberTimes{strings.Clone(labelValue(user.ID)), user.CreatedAt, user.LastSignInAt})
+	}
+	if c.cfg.Visit != nil {
+		c.cfg.Visit(user, c.in)
 	}
 }
 
@@ -167,7 +190,9 @@ func (c *Census) Counts() Counts {
 // person is what a census knows of a user: which events are known, and their age.
 type person struct {
 	created, signedIn, mayHaveSignedIn bool
+	createdAt                          time.Time
 	sinceCreation, sinceSignIn         time.Duration
+	fingerprint                        uint64 // in the usage, if there is one
 }
 
 func (c *Census) classify(user *factoryapi.User) person {
@@ -177,29 +202,54 @@ func (c *Census) classify(user *factoryapi.User) person {
 		mayHaveSignedIn: user.LastSignInAt.State == factoryapi.Invalid,
 	}
 	if p.created {
+		p.createdAt = user.CreatedAt.Time
 		p.sinceCreation = max(0, c.now.Sub(user.CreatedAt.Time))
 	}
 	if p.signedIn {
 		p.sinceSignIn = max(0, c.now.Sub(user.LastSignInAt.Time))
 	}
+	if c.usage != nil {
+		p.fingerprint = c.usage.fingerprint(user.ID)
+	}
 	return p
 }
 
-// count adds a person to the counts of every window.
-func (c *Census) count(windows []WindowCounts, p person) {
+// find finds the counts that a person is in.
+func (c *Census) find(p person) {
+	c.in.NeverSignedIn = !p.signedIn && !p.mayHaveSignedIn
 	for i, window := range c.cfg.Windows {
-		isNew := p.created && p.sinceCreation <= window.Length
-		isActive := p.signedIn && p.sinceSignIn <= window.Length
-		if isNew {
-			windows[i].New++
+		w := WindowMembership{
+			Active: p.signedIn && p.sinceSignIn <= window.Length,
+			New:    p.created && p.sinceCreation <= window.Length,
 		}
-		if isActive {
-			windows[i].Active++
+		w.Idle = p.created && !w.New && !w.Active && !p.mayHaveSignedIn
+		if c.usage.Covers(i) {
+			usage := c.usage.windows[i]
+			use := usage.users[p.fingerprint]
+			w.Used = use.used
+			w.Unused = p.created && p.createdAt.Before(usage.days.First.Start()) && !use.used && !use.unclear
 		}
-		if p.created && !isNew && !isActive && !p.mayHaveSignedIn {
-			windows[i].Idle++
-		}
+		c.in.Windows[i] = w
 	}
+}
+
+// count adds the user at hand to the counts of every window.
+func (c *Census) count(windows []WindowCounts) {
+	for i, in := range c.in.Windows {
+		w := &windows[i]
+		w.Active += one(in.Active)
+		w.Idle += one(in.Idle)
+		w.New += one(in.New)
+		w.Used += one(in.Used)
+		w.Unused += one(in.Unused)
+	}
+}
+
+func one(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // group returns the counts of the user's value of an attribute.
@@ -259,6 +309,8 @@ func (g *GroupCounts) add(other *GroupCounts) {
 		g.Windows[i].Active += w.Active
 		g.Windows[i].Idle += w.Idle
 		g.Windows[i].New += w.New
+		g.Windows[i].Used += w.Used
+		g.Windows[i].Unused += w.Unused
 	}
 }
 

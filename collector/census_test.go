@@ -355,7 +355,7 @@ func TestCensusKeepsMembersOnlyIfAsked(t *testing.T) {
 func TestCensusCountsAreOfThatMoment(t *testing.T) {
 	cfg := windows("7d")
 	cfg.GroupBy, cfg.GroupLimit, cfg.PerUser = attributes(t, "email_domain"), 1, true
-	c := collector.NewCensus(cfg, now, collector.NewRoster())
+	c := collector.NewCensus(cfg, now, nil, collector.NewRoster())
 	first := []factoryapi.User{{ID: "1", Email: "1@x", LastSignInAt: ago(0)}, {ID: "2", Email: "2@y"}, {ID: "3"}}
 	c.Add(first...)
 	got := c.Counts()
@@ -545,7 +545,7 @@ func usersOf(data []byte) []factoryapi.User {
 
 // census counts users at now.
 func census(cfg collector.CensusConfig, users ...factoryapi.User) collector.Counts {
-	c := collector.NewCensus(cfg, now, collector.NewRoster())
+	c := collector.NewCensus(cfg, now, nil, collector.NewRoster())
 	c.Add(users...)
 	return c.Counts()
 }

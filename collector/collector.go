@@ -1,8 +1,9 @@
 // Package collector counts the members of a Factory organization and exposes the
 // numbers to Prometheus.
 //
-// Three things are kept apart: when to list (listings.go), what to count
-// (census.go), and how it is exposed (metrics.go). A [Collector] ties them together.
+// Three things are kept apart: when to list and to read (listings.go, readings.go), what
+// to count (census.go), and how it is exposed (metrics.go). A [Collector] ties them
+// together.
 package collector
 
 import (
@@ -29,6 +30,8 @@ type Lister interface {
 type Config struct {
 	Census   CensusConfig
 	Schedule Schedule
+	// Analytics are read once a day, if they are set.
+	Analytics Analytics
 	// SeatLimit is the number of seats bought; zero if it is not known.
 	SeatLimit int
 	Logger    *slog.Logger
@@ -42,10 +45,15 @@ type Collector struct {
 	metrics  *metrics
 	listings *listings
 
+	// These are nil without analytics.
+	usageMetrics *usageMetrics
+	readings     *readings
+
 	// Only the listing under way uses these, and there is never a second one.
-	roster       *Roster // of the newest complete listing without duplicates
-	failure      string  // why the last listing failed, empty if it did not
-	failingSince time.Time
+	roster        *Roster // of the newest complete listing without duplicates
+	listingOutage outage
+	// Only the reading under way uses this.
+	readingOutage outage
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -55,22 +63,52 @@ func New(lister Lister, cfg Config) *Collector {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics()}
 	c.listings = newListings(cfg.Schedule, c.list)
+	if cfg.Analytics != nil {
+		c.usageMetrics = newUsageMetrics()
+		c.readings = newReadings(c.read)
+	}
 	return c
 }
 
-// Close cancels a listing under way and waits for its end. The numbers of earlier
-// listings can still be collected.
-func (c *Collector) Close() { c.listings.close() }
+// Close cancels a listing and a reading under way and waits for their ends. Earlier
+// numbers can still be collected.
+func (c *Collector) Close() {
+	c.listings.cancel() // both end at once
+	if c.readings != nil {
+		c.readings.close()
+	}
+	c.listings.close()
+}
 
 // Scrape waits until there is a listing that is new enough, or ctx ends, and
 // returns the series to show then. It starts a listing or joins the one under way,
 // unless the newest listing is young enough. The listing goes on when ctx ends.
+//
+// With analytics, it also starts a reading of them if one is due, and does not wait for
+// it.
 func (c *Collector) Scrape(ctx context.Context) prometheus.Collector {
-	return scrape{c, c.listings.wait(ctx)}
+	if c.readings != nil {
+		c.readings.start()
+	}
+	listing := c.listings.wait(ctx)
+	return scrape{c, listing, c.usage()}
+}
+
+// usage returns what may be shown of the analytics.
+func (c *Collector) usage() usageState {
+	if c.readings == nil {
+		return usageState{}
+	}
+	return c.readings.shown()
 }
 
 // Describe implements prometheus.Collector.
-func (c *Collector) Describe(ch chan<- *prometheus.Desc) { c.metrics.describe(ch) }
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	c.metrics.describe(ch)
+	if c.readings != nil {
+		c.usageMetrics.describe(ch)
+	}
+}
 
 // Collect implements prometheus.Collector. It waits as long as a listing takes;
 // use Scrape where there is a deadline.
@@ -81,10 +119,16 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // scrape is the answer to one scrape.
 type scrape struct {
 	*Collector
-	state state
+	listing listingState
+	usage   usageState
 }
 
-func (s scrape) Collect(ch chan<- prometheus.Metric) { s.metrics.collect(ch, s.state, &s.cfg) }
+func (s scrape) Collect(ch chan<- prometheus.Metric) {
+	s.metrics.collect(ch, s.listing, &s.cfg)
+	if s.readings != nil {
+		s.usageMetrics.collect(ch, s.usage, s.listing.snapshot, s.cfg.Census.Windows)
+	}
+}
 
 // list makes one listing: all pages or an error.
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
@@ -93,7 +137,8 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	if c.roster != nil {
 		roster = c.roster.Next()
 	}
-	census := NewCensus(c.cfg.Census, start, roster)
+	usage := c.usage().usage
+	census := NewCensus(c.cfg.Census, start, usage, roster)
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
 		if err != nil {
@@ -117,33 +162,48 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		}
 		c.roster = roster
 	}
-	s := &snapshot{Counts: counts, pages: pages, ended: end, duration: end.Sub(start)}
+	s := &snapshot{Counts: counts, usage: usage, pages: pages, ended: end, duration: end.Sub(start)}
 	c.logSuccess(s)
 	return s, nil
 }
 
-// logFailure logs a failure when failures begin and when their reason changes.
+// logFailure logs a failure whose reason was not logged since listings failed first.
 func (c *Collector) logFailure(err error, duration time.Duration) {
 	if errors.Is(err, context.Canceled) {
 		c.cfg.Logger.Debug("Listing canceled", "duration", duration)
 		return
 	}
 	c.cfg.Logger.Debug("Listing failed", "duration", duration, "err", err)
-	reason := reasonOf(err)
-	if reason == c.failure {
-		return
+	if c.listingOutage.add(err) {
+		c.cfg.Logger.Error("Cannot list the members; this reason is logged once", "err", err)
 	}
-	if c.failure == "" {
-		c.failingSince = time.Now()
-	}
-	c.failure = reason
-	c.cfg.Logger.Error("Cannot list the members; this reason is logged once", "err", err)
 }
 
 func (c *Collector) logSuccess(s *snapshot) {
 	c.cfg.Logger.Debug("Listing complete", "members", s.Users, "pages", s.pages, "duration", s.duration)
-	if c.failure != "" {
-		c.cfg.Logger.Info("Listing the members works again", "failed_for", time.Since(c.failingSince).Round(time.Second), "members", s.Users)
-		c.failure = ""
+	if lasted, ok := c.listingOutage.end(); ok {
+		c.cfg.Logger.Info("Listing the members works again", "failed_for", lasted.Round(time.Second), "members", s.Users)
 	}
+}
+
+// read makes one reading of the analytics.
+func (c *Collector) read(ctx context.Context, newest *Usage) (*Usage, error) {
+	start := time.Now()
+	usage, err := ReadUsage(ctx, c.cfg.Analytics, c.cfg.Census.Windows, newest)
+	duration := time.Since(start)
+	switch {
+	case errors.Is(err, context.Canceled):
+		c.cfg.Logger.Debug("Reading of the analytics canceled", "duration", duration)
+	case err != nil:
+		c.cfg.Logger.Debug("Reading of the analytics failed", "duration", duration, "err", err)
+		if c.readingOutage.add(err) {
+			c.cfg.Logger.Error("Cannot read the analytics; this reason is logged once", "err", err)
+		}
+	default:
+		c.cfg.Logger.Debug("Reading of the analytics complete", "day", usage.Day(), "duration", duration)
+		if lasted, ok := c.readingOutage.end(); ok {
+			c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second), "day", usage.Day())
+		}
+	}
+	return usage, err
 }

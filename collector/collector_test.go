@@ -52,7 +52,7 @@ func TestLogTellsOfAFailureOnce(t *testing.T) {
 			{"the same timeout", fakeapi.HangInBody(), "", ""},
 			{"an invalid response", fakeapi.CutJSON(), "ERROR", "invalid_response"},
 			{"a broken connection", fakeapi.CutTransfer(), "ERROR", "connection"},
-			{"the first failure again", fakeapi.Status(http.StatusUnauthorized), "ERROR", "401"},
+			{"the first failure again", fakeapi.Status(http.StatusUnauthorized), "", ""},
 			{"works again", nil, "INFO", ""},
 			{"still works", nil, "", ""},
 			{"failures begin anew", fakeapi.Status(http.StatusUnauthorized), "ERROR", "401"},
@@ -410,6 +410,7 @@ const key = "fk-0123456789abcdef"
 // settings of a fixture. Their zero value will do.
 type settings struct {
 	members   []fakeapi.Member
+	analytics *fakeapi.Analytics // nil: the analytics are not read
 	client    factoryapi.Config
 	collector collector.Config
 }
@@ -418,6 +419,7 @@ type settings struct {
 type fixture struct {
 	*collector.Collector
 	requests *collector.RequestMetrics
+	usage    *collector.RequestMetrics // of the analytics
 	org      *fakeapi.Organization
 	api      *fakeapi.Server
 }
@@ -430,7 +432,14 @@ func newFixture(t testing.TB, s settings) *fixture {
 	f.requests = collector.NewRequestMetrics()
 	s.client.Observe = f.requests.Observe
 	s.collector.Schedule.ListingTimeout = cmp.Or(s.collector.Schedule.ListingTimeout, 10*time.Minute)
-	f.Collector = collector.New(dial(t, f.api, s.client), s.collector)
+	client := dial(t, f.api, s.client)
+	f.usage = collector.NewUsageRequestMetrics()
+	if s.analytics != nil {
+		f.api.SetAnalytics(s.analytics)
+		s.client.Observe = f.usage.Observe
+		s.collector.Analytics = dial(t, f.api, s.client)
+	}
+	f.Collector = collector.New(client, s.collector)
 	t.Cleanup(f.Close)
 	return f
 }
@@ -497,7 +506,7 @@ func windows(labels ...string) collector.CensusConfig {
 // scrape returns what a scrape with this context shows.
 func (f *fixture) scrape(t testing.TB, ctx context.Context) samples {
 	t.Helper()
-	return read(t, f.Scrape(ctx), f.requests)
+	return read(t, f.Scrape(ctx), f.requests, f.usage)
 }
 
 // scrapeWithin is a scrape with a deadline.

@@ -2,7 +2,6 @@ package collector
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
@@ -21,48 +20,37 @@ type Schedule struct {
 // snapshot is a complete listing.
 type snapshot struct {
 	Counts
+	usage    *Usage // that it was counted with, nil if there was none
 	pages    int
 	ended    time.Time
 	duration time.Duration
 }
 
-// listings decides when to list. A listing starts when somebody waits for one, and it
-// goes on when all who waited have gone. There is never more than one under way.
+// listings decides when to list: when somebody waits for a listing.
 type listings struct {
 	schedule Schedule
-	list     func(context.Context) (*snapshot, error)
-	ctx      context.Context // of all listings; close cancels it
-	cancel   context.CancelFunc
-
-	mu     sync.Mutex
-	call   *call     // the listing under way, if any
-	newest *snapshot // the newest complete listing
-	up     bool      // whether the listing that ended last was complete
-}
-
-// call is a listing under way.
-type call struct {
-	done     chan struct{}
-	complete bool // guarded by listings.mu
+	*task[snapshot]
 }
 
 func newListings(schedule Schedule, list func(context.Context) (*snapshot, error)) *listings {
-	l := &listings{schedule: schedule, list: list}
-	l.ctx, l.cancel = context.WithCancel(context.Background())
-	return l
+	return &listings{schedule, newTask(schedule.ListingTimeout, func(ctx context.Context, _ *snapshot) (*snapshot, error) {
+		return list(ctx)
+	})}
 }
 
-// state is what a scrape may show.
-type state struct {
+// listingState is what a scrape may show of the listings.
+type listingState struct {
 	snapshot   *snapshot // nil if none is fresh enough
 	up         bool
 	inProgress bool
 }
 
 // wait returns the state once a listing that is new enough has ended, or ctx has.
-func (l *listings) wait(ctx context.Context) state {
+func (l *listings) wait(ctx context.Context) listingState {
 	now := time.Now()
-	call := l.join(now)
+	call := l.join(func(past history[snapshot]) bool {
+		return past.newest == nil || age(past.newest.ended, now) >= l.schedule.CacheTTL
+	})
 	if call != nil {
 		select {
 		case <-call.done:
@@ -71,69 +59,11 @@ func (l *listings) wait(ctx context.Context) state {
 		now = time.Now()
 	}
 
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := state{up: l.up, inProgress: l.call != nil}
+	past, inProgress, complete := l.state(call)
+	s := listingState{up: past.up(), inProgress: inProgress}
 	limit := max(l.schedule.MaxStale, l.schedule.CacheTTL)
-	if call != nil && call.complete || l.newest != nil && limit > 0 && age(l.newest.ended, now) <= limit {
-		s.snapshot = l.newest
+	if complete || past.newest != nil && limit > 0 && age(past.newest.ended, now) <= limit {
+		s.snapshot = past.newest
 	}
 	return s
-}
-
-// join returns the listing to wait for, and starts it if none is under way. It returns
-// nil if the newest listing is young enough.
-func (l *listings) join(now time.Time) *call {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.newest != nil && age(l.newest.ended, now) < l.schedule.CacheTTL {
-		return nil
-	}
-	if l.call == nil && l.ctx.Err() == nil {
-		l.call = &call{done: make(chan struct{})}
-		go l.run(l.call)
-	}
-	return l.call
-}
-
-// run makes one listing.
-func (l *listings) run(c *call) {
-	defer close(c.done)
-	ctx := l.ctx
-	if l.schedule.ListingTimeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, l.schedule.ListingTimeout)
-		defer cancel()
-	}
-	snapshot, err := l.list(ctx)
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.call = nil
-	switch {
-	case err == nil:
-		c.complete = true
-		l.newest = snapshot
-		l.up = true
-	case l.ctx.Err() == nil: // a canceled listing says nothing about the API
-		l.up = false
-	}
-}
-
-// age returns the time from then to now. The monotonic clock stops while a machine is
-// suspended, and the wall clock may be set back, so the larger difference counts.
-func age(then, now time.Time) time.Duration {
-	return max(now.Sub(then), now.Round(0).Sub(then.Round(0))) // Round strips the monotonic clock
-}
-
-// close cancels the listing under way, if any, and waits for its end. No other
-// listing will start.
-func (l *listings) close() {
-	l.cancel()
-	l.mu.Lock()
-	call := l.call
-	l.mu.Unlock()
-	if call != nil {
-		<-call.done
-	}
 }

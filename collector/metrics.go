@@ -101,7 +101,7 @@ func (m *metrics) describe(ch chan<- *prometheus.Desc) {
 }
 
 // collect sends the series that the state allows to show.
-func (m *metrics) collect(ch chan<- prometheus.Metric, s state, cfg *Config) {
+func (m *metrics) collect(ch chan<- prometheus.Metric, s listingState, cfg *Config) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}

@@ -23,18 +23,28 @@ var _ prometheus.Collector = (*RequestMetrics)(nil)
 // NewRequestMetrics returns metrics that start at zero. The most usual failures have
 // a series from the start.
 func NewRequestMetrics() *RequestMetrics {
+	return newRequestMetrics("factory_api", "the Factory API")
+}
+
+// NewUsageRequestMetrics returns metrics of the requests for the analytics, which are
+// counted apart.
+func NewUsageRequestMetrics() *RequestMetrics {
+	return newRequestMetrics("factory_usage_api", "the analytics of the Factory API")
+}
+
+func newRequestMetrics(prefix, api string) *RequestMetrics {
 	m := &RequestMetrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "factory_api_requests_total",
-			Help: "Requests sent to the Factory API, retries included.",
+			Name: prefix + "_requests_total",
+			Help: "Requests sent to " + api + ", retries included.",
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "factory_api_errors_total",
-			Help: "Requests to the Factory API that failed. The status is an HTTP status, or one of timeout, connection and invalid_response.",
+			Name: prefix + "_errors_total",
+			Help: "Requests to " + api + " that failed. The status is an HTTP status, or one of timeout, connection and invalid_response.",
 		}, []string{"status"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "factory_api_request_duration_seconds",
-			Help:    "Time from sending a request to the Factory API to the end of its answer. Failed requests are included.",
+			Name:    prefix + "_request_duration_seconds",
+			Help:    "Time from sending a request to " + api + " to the end of its answer. Failed requests are included.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 
 			NativeHistogramBucketFactor:     1.1,
@@ -80,12 +90,4 @@ func (m *RequestMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	m.errors.Collect(ch)
 	m.duration.Collect(ch)
-}
-
-// reasonOf returns a failure in one word: the reason of an API's error, or "other".
-func reasonOf(err error) string {
-	if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
-		return failure.Reason()
-	}
-	return "other"
 }

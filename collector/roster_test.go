@@ -139,5 +139,5 @@ func enroll(roster *collector.Roster, ids ...string) {
 	for i, id := range ids {
 		users[i].ID = id
 	}
-	collector.NewCensus(collector.CensusConfig{}, now, roster).Add(users...)
+	collector.NewCensus(collector.CensusConfig{}, now, nil, roster).Add(users...)
 }
