@@ -19,7 +19,7 @@ func TestRestartLosesNothingButTheCounters(t *testing.T) {
 	org.join(3)
 	prometheus.becomes(t, "factory_users_joined_total == 3")
 
-	exporter.stop(t)
+	exporter.Stop(t)
 	prometheus.becomes(t, "up == 0 unless on (instance) (factory_up or factory_users or factory_api_requests_total)")
 	prometheus.becomes(t, `ALERTS{alertname="FactoryExporterDown", alertstate="firing"}`)
 	org.join(4)
@@ -104,7 +104,7 @@ func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {
 	replaceFile(t, keyFile, apiKey)
 	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
 	pager := startPager(t)
-	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.process})
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "factory_users == 120")
 
 	org.api.SetKey("fk-next")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
 )
 
@@ -52,7 +53,7 @@ func TestNumbersAreTheTruth(t *testing.T) {
 
 			prometheus.becomes(t, `up{job="factory", instance="a"} == 1`)
 			compare := func() error { return diff(prometheus.numbers(t), test.count, org.Members()) }
-			eventually(t, compare)
+			process.Eventually(t, compare)
 			before := prometheus.numbers(t)["factory_users"]
 
 			newest := org.Members()[org.Len()-2] // the last one is listed twice
@@ -60,7 +61,7 @@ func TestNumbersAreTheTruth(t *testing.T) {
 			org.join(7)
 			org.Update("never", func(m *fakeapi.Member) { m.LastSignInAt = m.CreatedAt })
 			test.count.joined, test.count.left = 7, 1
-			eventually(t, compare)
+			process.Eventually(t, compare)
 			if after := prometheus.numbers(t)["factory_users"]; after != before+6 {
 				t.Errorf("%v members, before %v", after, before)
 			}
