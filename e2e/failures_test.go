@@ -44,7 +44,8 @@ func TestFailingAPIMakesNumbersOldAndThenAbsent(t *testing.T) {
 	prometheus.becomes(t, `absent(factory_users) and absent(factory_listing_timestamp_seconds) and absent(factory_users_active{})`)
 	prometheus.holds(t, "up == 1 and factory_up == 0 and factory_seat_limit == 100 and factory_users_left_total == 0")
 	prometheus.holds(t, `factory_api_errors_total{status="500"} > 0`)
-	// While the API failed already, the numbers were the old ones, and all of them; and never older than allowed.
+	// While the API failed already, the numbers were the old ones, and all of them; and
+	// never older than allowed.
 	prometheus.holds(t, "count_over_time((factory_users and factory_up == 0)[1m:1s]) > 0")
 	prometheus.holds(t, "min_over_time(factory_users[1m]) == 120")
 	prometheus.holds(t, "max_over_time((timestamp(factory_users) - factory_listing_timestamp_seconds)[1m:1s]) <= 5")

@@ -115,7 +115,8 @@ var uncounted = []string{
 	"factory_users_last_sign_in_age_seconds_sum", // known to the millisecond only
 }
 
-// count counts members as the documentation of the metrics has it. It shares no code with the exporter.
+// count counts members as the documentation of the metrics has it. It shares no code with
+// the exporter.
 type count struct {
 	windows      []string
 	groupBy      []string
@@ -253,7 +254,8 @@ func valueOf(m fakeapi.Member, attribute string) string {
 	return cmp.Or(value, "(none)")
 }
 
-// kept is the value itself if enough members have it to be one of those shown, or else "(other)".
+// kept is the value itself if enough members have it to be one of those shown, or else
+// "(other)".
 func (c *count) kept(members map[string]int, value string) string {
 	larger := 0
 	for other, n := range members {

@@ -11,8 +11,7 @@ import (
 
 func TestPromtoolHasNothingToSayAboutTheMetrics(t *testing.T) {
 	t.Parallel()
-	everything := []string{"--factory.seat-limit=2000", "--collector.per-user",
-		"--collector.group-by=email_domain", "--collector.group-by=metadata.team"}
+	everything := process.AllSeries(t, programs.exporter)
 	for name, exporter := range map[string]*process.Process{
 		"an organization":          startExporter(t, newOrganization(t, 120), everything...),
 		"the demo":                 process.Serve(t, nil, programs.exporter, "--demo"),

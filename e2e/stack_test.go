@@ -46,7 +46,8 @@ func newOrganization(t *testing.T, members int) *organization {
 	return &organization{org, fake, server.URL, seed}
 }
 
-// join adds members who have not been there before. Their accounts are new, so none of them is idle.
+// join adds members who have not been there before. Their accounts are new, so none of
+// them is idle.
 func (o *organization) join(n int) {
 	o.seeds++
 	now := time.Now()
@@ -140,7 +141,8 @@ func (p *prometheus) configure(t *testing.T) {
 	}
 }
 
-// query returns the vector that an expression is now, which must raise no eyebrow of Prometheus.
+// query returns the vector that an expression is now, which must raise no eyebrow of
+// Prometheus.
 func (p *prometheus) query(t *testing.T, expr string) model.Vector {
 	t.Helper()
 	value, warnings, infos, err := p.Query(t.Context(), expr, time.Now())
@@ -189,8 +191,9 @@ const rulesFile = "../alerts/factory.rules.yml"
 
 var forClause = regexp.MustCompile(`(?m)^( +for: ).*$`)
 
-// impatientRules is a copy of the rules in which every alert fires after two seconds. Nothing else is
-// changed; how long the alerts really wait is seen by promtool test rules, which has a clock of its own.
+// impatientRules is a copy of the rules in which every alert fires after two seconds.
+// Nothing else is changed; how long the alerts really wait is seen by promtool test
+// rules, which has a clock of its own.
 func impatientRules(t *testing.T) string {
 	t.Helper()
 	rules, err := os.ReadFile(rulesFile)
@@ -246,7 +249,8 @@ receivers: [{name: webhook, webhook_configs: [{url: %q}]}]
 	return p
 }
 
-// pages waits until it was told of an alert in this status at least n times, and returns all of that.
+// pages waits until it was told of an alert in this status at least n times, and returns
+// all of that.
 func (p *pager) pages(t *testing.T, alert, status string, n int) []page {
 	t.Helper()
 	var found []page

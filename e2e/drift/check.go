@@ -1,6 +1,6 @@
-// Package drift holds the PromQL that the project ships - in dashboards, in alerts, in its
-// documentation - against what the exporter exposes, so that none of it drifts from the
-// others.
+// Package drift holds the PromQL that the project ships - in dashboards, in alerts, in
+// its documentation - against what the exporter exposes, so that none of it drifts from
+// the others.
 package drift
 
 import (
@@ -38,8 +38,8 @@ func NewChecker(known Series) *Checker {
 	return &Checker{Known: known, Used: map[string]bool{}}
 }
 
-// Check returns the labels that the result of an expression can have, and what is wrong with
-// the expression.
+// Check returns the labels that the result of an expression can have, and what is wrong
+// with the expression.
 func (c *Checker) Check(expr string) (Labels, error) {
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {

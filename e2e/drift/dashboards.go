@@ -100,8 +100,9 @@ func (d *Dashboard) collect(part any, place, panel string) {
 	}
 }
 
-// Names of variables in a text, in any of Grafana's spellings: $name, ${name}, ${name:format},
-// ${name.field}, [[name]]. A name does not begin with a digit: $1 is of a regular expression.
+// Names of variables in a text, in any of Grafana's spellings: $name, ${name},
+// ${name:format}, ${name.field}, [[name]]. A name does not begin with a digit: $1 is of a
+// regular expression.
 var variableReference = regexp.MustCompile(`\$\{([A-Za-z_]\w*)(?:[:.][^}]*)?\}|\$([A-Za-z_]\w*)|\[\[(\w+)(?::\w+)?\]\]`)
 
 // Fill puts values in place of the variables in a text.
@@ -125,9 +126,9 @@ var (
 	dashboardLink = regexp.MustCompile(`/d/([\w-]+)`)
 )
 
-// Check returns what is wrong with the dashboard: with the queries of its panels, annotations
-// and variables, with the labels that legends name, with variables that are not there, and
-// with links to dashboards whose UID is not among those given.
+// Check returns what is wrong with the dashboard: with the queries of its panels,
+// annotations and variables, with the labels that legends name, with variables that are
+// not there, and with links to dashboards whose UID is not among those given.
 func (d *Dashboard) Check(c *Checker, uids []string) error {
 	var problems []error
 	problem := func(where string, err error) {
@@ -147,7 +148,9 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 		return labels
 	}
 	for _, v := range d.Variables {
-		values[v.Name] = v.Opened()
+		if values[v.Name] = v.Opened(); values[v.Name] == "" && v.Type != "query" {
+			values[v.Name] = v.Options()[0]
+		}
 		expr, label, err := v.Expression()
 		problem("variable "+v.Name, err)
 		if expr == "" {
@@ -182,8 +185,8 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 	return errors.Join(problems...)
 }
 
-// Opened is the variable's value when the dashboard is opened, as the dashboard was saved. It
-// is empty where Grafana chooses: the first value, or a list of all.
+// Opened is the variable's value when the dashboard is opened, as the dashboard was
+// saved. It is empty where Grafana chooses: the first value, or a list of all.
 func (v *Variable) Opened() string {
 	if v.Type == "textbox" || v.Type == "constant" {
 		return v.text()
@@ -216,8 +219,9 @@ func (v *Variable) Options() []string {
 
 var variableQuery = regexp.MustCompile(`(?s)^\s*(?:label_values\(\s*(?:(.+),)?\s*(\w+)\s*\)|query_result\((.+)\))\s*$`)
 
-// Expression is the PromQL behind a variable that is a query. Of label_values(selector, label),
-// it is the series that have the values, or empty where all series do, and the label.
+// Expression is the PromQL behind a variable that is a query. Of label_values(selector,
+// label), it is the series that have the values, or empty where all series do, and the
+// label.
 func (v *Variable) Expression() (expr, label string, err error) {
 	if v.Type != "query" {
 		return "", "", nil

@@ -112,8 +112,8 @@ func familyOf(name string) string {
 // openLabels have values that depend on the organization, on the time or on the build.
 var openLabels = []string{"attribute", "client", "goversion", "id", "le", "revision", "status", "value", "version"}
 
-// exposed are the series of an exporter that exposes all it can, as Prometheus stores them,
-// and those that Prometheus adds.
+// exposed are the series of an exporter that exposes all it can, as Prometheus stores
+// them, and those that Prometheus adds.
 func exposed(t *testing.T) drift.Series {
 	t.Helper()
 	exporter := must(process.BuildExporter(t.TempDir()))(t)
@@ -159,7 +159,9 @@ func exposed(t *testing.T) drift.Series {
 			add(name, family)
 		}
 	}
-	for _, name := range []string{"up", "scrape_duration_seconds", "scrape_samples_scraped"} {
+	for _, name := range []string{
+		"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added",
+	} {
 		add(name, nil)
 	}
 	return known

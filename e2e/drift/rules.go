@@ -35,8 +35,9 @@ func ReadRules(file string) ([]Rule, error) {
 	return rules, nil
 }
 
-// Check returns what is wrong with the rule's query, and adds the series that the rule makes
-// to those that are known. The queries in annotations are run by promtool test rules.
+// Check returns what is wrong with the rule's query, and adds the series that the rule
+// makes to those that are known. The queries in annotations are run by promtool test
+// rules.
 func (r *Rule) Check(c *Checker) error {
 	made, err := c.Check(r.Expr)
 	if err != nil {
@@ -85,8 +86,8 @@ func ReadRuleTests(file string) ([]Expression, error) {
 
 var promqlBlock = regexp.MustCompile("(?ms)^[ \t]*```promql[ \t]*\n(.*?)^[ \t]*```")
 
-// ReadMarkdown reads the expressions in blocks that are marked as promql. An empty line ends
-// an expression.
+// ReadMarkdown reads the expressions in blocks that are marked as promql. An empty line
+// ends an expression.
 func ReadMarkdown(file string) ([]Expression, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

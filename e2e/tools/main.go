@@ -1,5 +1,6 @@
-// Command tools builds the programs of other projects that the end-to-end tests run: Prometheus, promtool,
-// Alertmanager and amtool. They are kept in the user's cache directory.
+// Command tools builds the programs of other projects that the end-to-end tests run:
+// Prometheus, promtool, Alertmanager and amtool. They are kept in the user's cache
+// directory.
 package main
 
 import (

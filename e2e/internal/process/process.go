@@ -18,11 +18,12 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// Patience is how long a test waits for what is bound to happen. A busy machine may need it.
+// Patience is how long a test waits for what is bound to happen. A busy machine may need
+// it.
 const Patience = time.Minute
 
-// BuildExporter builds the exporter the way it is released, into a directory, and returns the path of the
-// program. The tests call it from any package of this module.
+// BuildExporter builds the exporter the way it is released, into a directory, and returns
+// the path of the program. The tests call it from any package of this module.
 func BuildExporter(dir string) (string, error) {
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "factory_exporter")
 	source, err := list.Output()
@@ -49,9 +50,10 @@ type Process struct {
 	exited chan struct{} // closed after the program has ended and all its output was read
 }
 
-// Start starts a program. Its environment is that of the test, without variables of the exporter, and with
-// those in env ("NAME=value"). At the end of the test the program is stopped as by Stop, unless it has ended
-// before, and its output is shown if the test failed.
+// Start starts a program. Its environment is that of the test, without variables of the
+// exporter, and with those in env ("NAME=value"). At the end of the test the program is
+// stopped as by Stop, unless it has ended before, and its output is shown if the test
+// failed.
 func Start(t testing.TB, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Stdout: new(Output), Stderr: new(Output), cmd: exec.Command(program, args...), exited: make(chan struct{})}
@@ -80,9 +82,9 @@ func Start(t testing.TB, env []string, program string, args ...string) *Process 
 	return p
 }
 
-// Serve starts a program as Start does, on a free port of the loopback interface, and waits until it listens.
-// The program is one that takes --web.listen-address and logs "Listening on" to stderr: the exporter,
-// Prometheus or Alertmanager.
+// Serve starts a program as Start does, on a free port of the loopback interface, and
+// waits until it listens. The program is one that takes --web.listen-address and logs
+// "Listening on" to stderr: the exporter, Prometheus or Alertmanager.
 func Serve(t testing.TB, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := Start(t, env, program, append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...)
@@ -101,8 +103,8 @@ func Serve(t testing.TB, env []string, program string, args ...string) *Process 
 
 var address = regexp.MustCompile(`\baddress"?[=:]"?([^\s",]+)`)
 
-// listensOn returns the address in the log line "Listening on", in logfmt or JSON. Other lines may have other
-// addresses, such as the one that the program was told.
+// listensOn returns the address in the log line "Listening on", in logfmt or JSON. Other
+// lines may have other addresses, such as the one that the program was told.
 func listensOn(log string) string {
 	for line := range strings.Lines(log) {
 		if found := address.FindStringSubmatch(line); found != nil && strings.Contains(line, `"Listening on"`) && strings.HasSuffix(line, "\n") {
@@ -133,8 +135,9 @@ func (p *Process) Exited() bool {
 	}
 }
 
-// Wait waits until the program has ended, and returns its exit code, which is -1 if a signal ended it. A
-// program that does not end within Patience is killed, and fails the test.
+// Wait waits until the program has ended, and returns its exit code, which is -1 if a
+// signal ended it. A program that does not end within Patience is killed, and fails the
+// test.
 func (p *Process) Wait(t testing.TB) int {
 	t.Helper()
 	timer := time.NewTimer(Patience)
@@ -149,7 +152,8 @@ func (p *Process) Wait(t testing.TB) int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Stop asks the program to end with SIGTERM, and waits until it has. Another exit code than 0 fails the test.
+// Stop asks the program to end with SIGTERM, and waits until it has. Another exit code
+// than 0 fails the test.
 func (p *Process) Stop(t testing.TB) {
 	t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
@@ -158,7 +162,8 @@ func (p *Process) Stop(t testing.TB) {
 	}
 }
 
-// Usage is what a running program takes up. It is read from /proc, and so known on Linux alone.
+// Usage is what a running program takes up. It is read from /proc, and so known on Linux
+// alone.
 type Usage struct {
 	CPU                    time.Duration // in user and system mode, since the start
 	Resident, PeakResident uint64        // bytes of memory
@@ -206,8 +211,8 @@ func (o *Output) String() string {
 	return o.text.String()
 }
 
-// Eventually asks again and again until check returns nil. It ends the test with the last error if that takes
-// longer than Patience.
+// Eventually asks again and again until check returns nil. It ends the test with the last
+// error if that takes longer than Patience.
 func Eventually(t testing.TB, check func() error) {
 	t.Helper()
 	timer := time.NewTimer(Patience)

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// Samples are the values in an answer to a scrape, by their series as the text format spells them:
-// `factory_users_active{window="7d"}`.
+// Samples are the values in an answer to a scrape, by their series as the text format
+// spells them: `factory_users_active{window="7d"}`.
 type Samples map[string]float64
 
-// Scrape asks for /metrics on a connection of its own. An answer that is not 200, or has a series twice, fails
-// the test. The headers are names and values in turns.
+// Scrape asks for /metrics on a connection of its own. An answer that is not 200, or has
+// a series twice, fails the test. The headers are names and values in turns.
 func (p *Process) Scrape(t testing.TB, header ...string) Samples {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
@@ -25,8 +25,9 @@ func (p *Process) Scrape(t testing.TB, header ...string) Samples {
 	return ParseSamples(t, body)
 }
 
-// Get asks for a URL and returns the status and the body. An error fails the test, and does not end it, so
-// that any goroutine may call Get. The headers are names and values in turns.
+// Get asks for a URL and returns the status and the body. An error fails the test, and
+// does not end it, so that any goroutine may call Get. The headers are names and values
+// in turns.
 func Get(t testing.TB, client *http.Client, url string, header ...string) (status int, body string) {
 	t.Helper()
 	request, err := http.NewRequest(http.MethodGet, url, nil)
@@ -50,8 +51,8 @@ func Get(t testing.TB, client *http.Client, url string, header ...string) (statu
 	return response.StatusCode, string(text)
 }
 
-// ParseSamples reads the text format. A line that is not a sample, or a series that is there twice, fails the
-// test.
+// ParseSamples reads the text format. A line that is not a sample, or a series that is
+// there twice, fails the test.
 func ParseSamples(t testing.TB, body string) Samples {
 	t.Helper()
 	samples := Samples{}

@@ -1,4 +1,5 @@
-// Package tools builds the programs of other projects that the end-to-end tests run, and finds them.
+// Package tools builds the programs of other projects that the end-to-end tests run, and
+// finds them.
 package tools
 
 import (
@@ -78,8 +79,9 @@ func (p Project) dir() (string, error) {
 	return filepath.Join(cache, "factory_exporter-e2e", filepath.Base(p.Module)+"-"+p.Release), nil
 }
 
-// Build builds the project's programs, unless they are there, and returns the directory that they are in. It
-// tells of its progress as it goes on. When ctx ends it stops, and leaves nothing behind.
+// Build builds the project's programs, unless they are there, and returns the directory
+// that they are in. It tells of its progress as it goes on. When ctx ends it stops, and
+// leaves nothing behind.
 func (p Project) Build(ctx context.Context, progress io.Writer) (dir string, err error) {
 	if dir, err = p.dir(); err != nil {
 		return "", err
@@ -126,7 +128,8 @@ func (p Project) String() string {
 	return fmt.Sprintf("%s %s", strings.Join(p.Programs, " and "), p.Release)
 }
 
-// follow runs a build and tells, every few seconds, how far it got. What else the build says is passed on.
+// follow runs a build and tells, every few seconds, how far it got. What else the build
+// says is passed on.
 func (p Project) follow(build *exec.Cmd, progress io.Writer) error {
 	output, err := build.StderrPipe()
 	if err != nil {
