@@ -88,8 +88,7 @@ type prometheus struct {
 
 type prometheusOptions struct {
 	exporters        exporters
-	demo             *process.Process // is a job of its own; may be nil
-	rules            string           // file
+	rules            string // file
 	alertmanager     *process.Process
 	nativeHistograms bool
 }
@@ -132,9 +131,6 @@ func (p *prometheus) configure(t *testing.T) {
 	config += fmt.Sprintf("scrape_configs:\n  - job_name: %s\n    scrape_native_histograms: %t\n    static_configs:\n", job, p.options.nativeHistograms)
 	for instance, exporter := range p.options.exporters {
 		config += fmt.Sprintf("      - {targets: [%q], labels: {instance: %q}}\n", exporter.Address, instance)
-	}
-	if p.options.demo != nil {
-		config += fmt.Sprintf("  - job_name: demo\n    scrape_native_histograms: %t\n    static_configs: [{targets: [%q]}]\n", p.options.nativeHistograms, p.options.demo.Address)
 	}
 	if err := os.WriteFile(p.config, []byte(config), 0o644); err != nil {
 		t.Fatal(err)

@@ -259,7 +259,7 @@ rm seats
 		got = append(got, e.Where+": "+strings.Join(strings.Fields(e.Text), " "))
 	}
 	want := []string{
-		`one: seats{job="a"}`, `one: members`,
+		`rules_test.yml: one: seats{job="a"}`, `rules_test.yml: one: members`,
 		`README.md: sum( seats )`, `README.md: members`, `README.md: latency`,
 	}
 	if !slices.Equal(got, want) {

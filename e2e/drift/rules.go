@@ -74,11 +74,12 @@ func ReadRuleTests(file string) ([]Expression, error) {
 	}
 	var all []Expression
 	for _, test := range content.Tests {
+		where := fmt.Sprintf("%s: %s", filepath.Base(file), test.Name)
 		for _, series := range test.InputSeries {
-			all = append(all, Expression{test.Name, series.Series})
+			all = append(all, Expression{where, series.Series})
 		}
 		for _, expr := range test.PromQLExprTest {
-			all = append(all, Expression{test.Name, expr.Expr})
+			all = append(all, Expression{where, expr.Expr})
 		}
 	}
 	return all, nil
