@@ -131,8 +131,8 @@ func NewCensus(cfg CensusConfig, now time.Time, usage *Usage, roster *Roster) *C
 
 // Add counts users. A user whose id was counted before is a duplicate.
 func (c *Census) Add(users ...factoryapi.User) {
-	for i, isNew := range c.roster.add(users) {
-		if isNew {
+	for i := range users {
+		if c.roster.add(users[i].ID) {
 			c.addNew(&users[i])
 		} else {
 			c.duplicates++

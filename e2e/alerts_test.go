@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+
+	"factory_exporter/e2e/internal/process"
 )
 
 // This one is first because it takes the longest: its clock passes weeks.
 func TestTestsOfTheAlertsPass(t *testing.T) {
 	t.Parallel()
-	if err := run(exec.Command(tools.promtool, "test", "rules", "../alerts/factory.rules_test.yml")); err != nil {
+	if err := run(exec.Command(programs.promtool, "test", "rules", "../alerts/factory.rules_test.yml")); err != nil {
 		t.Error(err)
 	}
 }
@@ -30,7 +32,7 @@ func TestEveryRuleLoadsAndEvaluates(t *testing.T) {
 	prometheus.becomes(t, "factory_users == 120")
 
 	evaluated := 0
-	eventually(t, func() error {
+	process.Eventually(t, func() error {
 		result, err := prometheus.Rules(t.Context(), nil)
 		if err != nil {
 			return err
@@ -68,7 +70,7 @@ func TestAlertOnSeatsReachesAlertmanagerAndResolves(t *testing.T) {
 	org := newOrganization(t, limit-20)
 	exporter := startExporter(t, org, fmt.Sprintf("--factory.seat-limit=%d", limit))
 	pager := startPager(t)
-	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.process})
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "factory_users < factory_seat_limit")
 
 	org.join(20)
@@ -90,7 +92,7 @@ func TestAlertOnSeatsReachesAlertmanagerAndResolves(t *testing.T) {
 	pager.pages(t, alert, "firing", 2)
 	// A new exporter takes over, with another limit.
 	prometheus.scrape(t, exporters{"a": startExporter(t, org, fmt.Sprintf("--factory.seat-limit=%d", 2*limit))})
-	exporter.stop(t)
+	exporter.Stop(t)
 	pager.pages(t, alert, "resolved", 2)
 	prometheus.becomes(t, fmt.Sprintf("factory_users == %d and factory_seat_limit == %d", limit+5, 2*limit))
 }

@@ -19,7 +19,7 @@ func TestRestartLosesNothingButTheCounters(t *testing.T) {
 	org.join(3)
 	prometheus.becomes(t, "factory_users_joined_total == 3")
 
-	exporter.stop(t)
+	exporter.Stop(t)
 	prometheus.becomes(t, "up == 0 unless on (instance) (factory_up or factory_users or factory_api_requests_total)")
 	prometheus.becomes(t, `ALERTS{alertname="FactoryExporterDown", alertstate="firing"}`)
 	org.join(4)
@@ -44,7 +44,8 @@ func TestFailingAPIMakesNumbersOldAndThenAbsent(t *testing.T) {
 	prometheus.becomes(t, `absent(factory_users) and absent(factory_listing_timestamp_seconds) and absent(factory_users_active{})`)
 	prometheus.holds(t, "up == 1 and factory_up == 0 and factory_seat_limit == 100 and factory_users_left_total == 0")
 	prometheus.holds(t, `factory_api_errors_total{status="500"} > 0`)
-	// While the API failed already, the numbers were the old ones, and all of them; and never older than allowed.
+	// While the API failed already, the numbers were the old ones, and all of them; and
+	// never older than allowed.
 	prometheus.holds(t, "count_over_time((factory_users and factory_up == 0)[1m:1s]) > 0")
 	prometheus.holds(t, "min_over_time(factory_users[1m]) == 120")
 	prometheus.holds(t, "max_over_time((timestamp(factory_users) - factory_listing_timestamp_seconds)[1m:1s]) <= 5")
@@ -104,7 +105,7 @@ func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {
 	replaceFile(t, keyFile, apiKey)
 	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
 	pager := startPager(t)
-	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.process})
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "factory_users == 120")
 
 	org.api.SetKey("fk-next")

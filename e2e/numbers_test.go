@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
 )
 
@@ -52,7 +53,7 @@ func TestNumbersAreTheTruth(t *testing.T) {
 
 			prometheus.becomes(t, `up{job="factory", instance="a"} == 1`)
 			compare := func() error { return diff(prometheus.numbers(t), test.count, org.Members()) }
-			eventually(t, compare)
+			process.Eventually(t, compare)
 			before := prometheus.numbers(t)["factory_users"]
 
 			newest := org.Members()[org.Len()-2] // the last one is listed twice
@@ -60,7 +61,7 @@ func TestNumbersAreTheTruth(t *testing.T) {
 			org.join(7)
 			org.Update("never", func(m *fakeapi.Member) { m.LastSignInAt = m.CreatedAt })
 			test.count.joined, test.count.left = 7, 1
-			eventually(t, compare)
+			process.Eventually(t, compare)
 			if after := prometheus.numbers(t)["factory_users"]; after != before+6 {
 				t.Errorf("%v members, before %v", after, before)
 			}
@@ -114,7 +115,8 @@ var uncounted = []string{
 	"factory_users_last_sign_in_age_seconds_sum", // known to the millisecond only
 }
 
-// count counts members as the documentation of the metrics has it. It shares no code with the exporter.
+// count counts members as the documentation of the metrics has it. It shares no code with
+// the exporter.
 type count struct {
 	windows      []string
 	groupBy      []string
@@ -252,7 +254,8 @@ func valueOf(m fakeapi.Member, attribute string) string {
 	return cmp.Or(value, "(none)")
 }
 
-// kept is the value itself if enough members have it to be one of those shown, or else "(other)".
+// kept is the value itself if enough members have it to be one of those shown, or else
+// "(other)".
 func (c *count) kept(members map[string]int, value string) string {
 	larger := 0
 	for other, n := range members {

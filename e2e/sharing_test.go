@@ -47,13 +47,13 @@ func TestReplicasRaiseOneAlert(t *testing.T) {
 		"b": startExporter(t, org, "--factory.seat-limit=150"),
 	}
 	pager := startPager(t)
-	prometheus := startPrometheus(t, prometheusOptions{exporters: replicas, rules: impatientRules(t), alertmanager: pager.process})
+	prometheus := startPrometheus(t, prometheusOptions{exporters: replicas, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "count(count_over_time((factory_users == 100)[1m:1s]) >= 5) == 2")
 	prometheus.holds(t, `absent(ALERTS{alertname="`+alert+`"})`) // there are seats for the members, though not for twice as many
 
 	org.join(50)
 	pager.pages(t, alert, "firing", 1)
-	replicas["a"].stop(t)
+	replicas["a"].Stop(t)
 	prometheus.becomes(t, `up{instance="a"} == 0`)
 	prometheus.becomes(t, `count_over_time(up{instance="a"}[5s]) - sum_over_time(up{instance="a"}[5s]) >= 4`) // long enough for an alert
 	prometheus.holds(t, `ALERTS{alertname="`+alert+`", alertstate="firing"}`)                                 // the other replica is enough

@@ -17,6 +17,7 @@ import (
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
+	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
 )
 
@@ -45,7 +46,8 @@ func newOrganization(t *testing.T, members int) *organization {
 	return &organization{org, fake, server.URL, seed}
 }
 
-// join adds members who have not been there before. Their accounts are new, so none of them is idle.
+// join adds members who have not been there before. Their accounts are new, so none of
+// them is idle.
 func (o *organization) join(n int) {
 	o.seeds++
 	now := time.Now()
@@ -68,20 +70,18 @@ func (o *organization) leave(n int) {
 }
 
 // startExporter starts the exporter for an organization.
-func startExporter(t *testing.T, org *organization, flags ...string) *process {
+func startExporter(t *testing.T, org *organization, flags ...string) *process.Process {
 	t.Helper()
-	flags = append(flags, "--factory.url="+org.url, "--web.listen-address=127.0.0.1:0")
-	return start(t, []string{"FACTORY_API_KEY=" + apiKey}, tools.exporter, flags...)
+	return process.Serve(t, []string{"FACTORY_API_KEY=" + apiKey}, programs.exporter, append(flags, "--factory.url="+org.url)...)
 }
 
 // exporters are those to scrape, by the value of the label instance.
-type exporters map[string]*process
+type exporters map[string]*process.Process
 
 // prometheus is a Prometheus server.
 type prometheus struct {
+	*process.Process
 	promv1.API
-	process *process
-	url     string
 	options prometheusOptions
 	config  string // file
 }
@@ -89,7 +89,7 @@ type prometheus struct {
 type prometheusOptions struct {
 	exporters        exporters
 	rules            string // file
-	alertmanager     *process
+	alertmanager     *process.Process
 	nativeHistograms bool
 }
 
@@ -98,15 +98,14 @@ func startPrometheus(t *testing.T, options prometheusOptions) *prometheus {
 	dir := t.TempDir()
 	p := &prometheus{options: options, config: filepath.Join(dir, "prometheus.yml")}
 	p.configure(t)
-	p.process = start(t, nil, tools.prometheus, "--config.file="+p.config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0", "--web.enable-lifecycle")
-	p.url = "http://" + p.process.address(t)
-	client, err := api.NewClient(api.Config{Address: p.url})
+	p.Process = process.Serve(t, nil, programs.prometheus, "--config.file="+p.config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.enable-lifecycle")
+	client, err := api.NewClient(api.Config{Address: p.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.API = promv1.NewAPI(client)
-	eventually(t, func() error { return ask(http.MethodGet, p.url+"/-/ready") })
+	process.Eventually(t, func() error { return ask(http.MethodGet, p.URL()+"/-/ready") })
 	return p
 }
 
@@ -115,7 +114,7 @@ func (p *prometheus) scrape(t *testing.T, exporters exporters) {
 	t.Helper()
 	p.options.exporters = exporters
 	p.configure(t)
-	if err := ask(http.MethodPost, p.url+"/-/reload"); err != nil {
+	if err := ask(http.MethodPost, p.URL()+"/-/reload"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -127,18 +126,19 @@ func (p *prometheus) configure(t *testing.T) {
 		config += fmt.Sprintf("rule_files: [%s]\n", p.options.rules)
 	}
 	if p.options.alertmanager != nil {
-		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", p.options.alertmanager.address(t))
+		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", p.options.alertmanager.Address)
 	}
 	config += fmt.Sprintf("scrape_configs:\n  - job_name: %s\n    scrape_native_histograms: %t\n    static_configs:\n", job, p.options.nativeHistograms)
 	for instance, exporter := range p.options.exporters {
-		config += fmt.Sprintf("      - {targets: [%q], labels: {instance: %q}}\n", exporter.address(t), instance)
+		config += fmt.Sprintf("      - {targets: [%q], labels: {instance: %q}}\n", exporter.Address, instance)
 	}
 	if err := os.WriteFile(p.config, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// query returns the vector that an expression is now, which must raise no eyebrow of Prometheus.
+// query returns the vector that an expression is now, which must raise no eyebrow of
+// Prometheus.
 func (p *prometheus) query(t *testing.T, expr string) model.Vector {
 	t.Helper()
 	value, warnings, infos, err := p.Query(t.Context(), expr, time.Now())
@@ -155,7 +155,7 @@ func (p *prometheus) query(t *testing.T, expr string) model.Vector {
 func (p *prometheus) becomes(t *testing.T, expr string) model.Vector {
 	t.Helper()
 	var result model.Vector
-	eventually(t, func() error {
+	process.Eventually(t, func() error {
 		if result = p.query(t, expr); len(result) == 0 {
 			return fmt.Errorf("nothing is: %s", expr)
 		}
@@ -175,7 +175,7 @@ func (p *prometheus) holds(t *testing.T, expr string) {
 // hasNoAlerts waits until no alert is pending or firing.
 func (p *prometheus) hasNoAlerts(t *testing.T) {
 	t.Helper()
-	eventually(t, func() error {
+	process.Eventually(t, func() error {
 		if alerts := p.query(t, "ALERTS"); len(alerts) > 0 {
 			return fmt.Errorf("there are alerts:\n%s", alerts)
 		}
@@ -187,8 +187,9 @@ const rulesFile = "../alerts/factory.rules.yml"
 
 var forClause = regexp.MustCompile(`(?m)^( +for: ).*$`)
 
-// impatientRules is a copy of the rules in which every alert fires after two seconds. Nothing else is
-// changed; how long the alerts really wait is seen by promtool test rules, which has a clock of its own.
+// impatientRules is a copy of the rules in which every alert fires after two seconds.
+// Nothing else is changed; how long the alerts really wait is seen by promtool test
+// rules, which has a clock of its own.
 func impatientRules(t *testing.T) string {
 	t.Helper()
 	rules, err := os.ReadFile(rulesFile)
@@ -204,7 +205,7 @@ func impatientRules(t *testing.T) string {
 
 // pager is an Alertmanager, and what it sends.
 type pager struct {
-	*process
+	*process.Process
 	mu       sync.Mutex
 	received []page
 }
@@ -239,16 +240,17 @@ receivers: [{name: webhook, webhook_configs: [{url: %q}]}]
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p.process = start(t, nil, tools.alertmanager, "--config.file="+config, "--storage.path="+filepath.Join(dir, "data"),
-		"--web.listen-address=127.0.0.1:0", "--cluster.listen-address=")
+	p.Process = process.Serve(t, nil, programs.alertmanager, "--config.file="+config, "--storage.path="+filepath.Join(dir, "data"),
+		"--cluster.listen-address=")
 	return p
 }
 
-// pages waits until it was told of an alert in this status at least n times, and returns all of that.
+// pages waits until it was told of an alert in this status at least n times, and returns
+// all of that.
 func (p *pager) pages(t *testing.T, alert, status string, n int) []page {
 	t.Helper()
 	var found []page
-	eventually(t, func() error {
+	process.Eventually(t, func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		found = nil

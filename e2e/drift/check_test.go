@@ -1,7 +1,7 @@
 package drift_test
 
 import (
-	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,15 +56,9 @@ func TestCheckFindsWhatIsNotExposed(t *testing.T) {
 		{`sum by (le) (histogram_quantile(0.9, latency_bucket))`, `sum: no label "le"`},
 	} {
 		t.Run(test.expr, func(t *testing.T) {
-			_, problems := drift.NewChecker(known()).Check(drift.Expression{Where: "somewhere", Text: test.expr})
-			err := errors.Join(problems...)
-			if err == nil {
-				t.Fatal("found nothing wrong")
-			}
-			for _, want := range []string{"somewhere: ", test.problem, test.expr} {
-				if !strings.Contains(err.Error(), want) {
-					t.Errorf("%q does not say %q", err, want)
-				}
+			_, err := drift.NewChecker(known()).Check(test.expr)
+			if err == nil || !strings.Contains(err.Error(), test.problem) || !strings.Contains(err.Error(), test.expr) {
+				t.Errorf("%v does not say %q", err, test.problem)
 			}
 		})
 	}
@@ -93,14 +87,8 @@ func TestCheckAcceptsWhatIsExposed(t *testing.T) {
 		`absent(seats{job="a"}) or present_over_time(members[1d] offset 7d) > bool 0`: {"instance", "job", "window"},
 	} {
 		t.Run(expr, func(t *testing.T) {
-			labels, problems := drift.NewChecker(known()).Check(drift.Expression{Text: expr})
-			report(t, problems)
-			got := []string{}
-			for label := range labels {
-				got = append(got, label)
-			}
-			slices.Sort(got)
-			if !slices.Equal(got, want) {
+			labels := must(drift.NewChecker(known()).Check(expr))(t)
+			if got := slices.Sorted(maps.Keys(labels)); !slices.Equal(got, want) {
 				t.Errorf("labels %q, want %q", got, want)
 			}
 		})
@@ -109,19 +97,16 @@ func TestCheckAcceptsWhatIsExposed(t *testing.T) {
 
 func TestCheckNotesWhatIsUsed(t *testing.T) {
 	checker := drift.NewChecker(known())
-	checker.Check(drift.Expression{Text: `seats / on (job) sum by (job) ({__name__=~"lat.*", job="a"})`})
-	var used []string
-	for name := range checker.Used {
-		used = append(used, name)
-	}
-	slices.Sort(used)
+	must(checker.Check(`seats / on (job) sum by (job) ({__name__=~"lat.*", job="a"})`))(t)
+	used := slices.Sorted(maps.Keys(checker.Used))
 	if want := []string{"latency", "latency_bucket", "seats"}; !slices.Equal(used, want) {
 		t.Errorf("used %q, want %q", used, want)
 	}
 }
 
 func TestCheckKnowsTheSeriesThatRulesMake(t *testing.T) {
-	rules := must(drift.ReadRules(write(t, "rules.yml", `
+	checker := drift.NewChecker(known())
+	for _, rule := range must(drift.ReadRules(write(t, "rules.yml", `
 groups:
   - name: a
     rules:
@@ -131,84 +116,116 @@ groups:
       - alert: SeatsGone
         expr: sum by (instance) (seats) == 0
         labels: {severity: critical}
-        annotations:
-          summary: |
-            {{ with printf "chairs{job=%q}" $labels.job | query }}{{ . | first | value }}{{ else }}
-            {{ range query "sum by (team) (seats)" }}{{ $externalURL }}{{ end }}{{ end }}
-            {{ if gt $value 1.0 }}{{ "stools" | query | first | value | printf "%.0f" }}{{ end }}
-            {{ printf "100 %% of seats{job=%q}" $labels.job }}
-`)))(t)
-	checker := drift.NewChecker(known())
-	report(t, checker.CheckRule(rules[0]))
-	problems := errors.Join(checker.CheckRule(rules[1])...)
-	for _, want := range []string{"SeatsGone, summary", "no metric is chairs", `no label "team"`, "no metric is stools"} {
-		if problems == nil || !strings.Contains(problems.Error(), want) {
-			t.Errorf("%v does not say %s", problems, want)
+`)))(t) {
+		if err := rule.Check(checker); err != nil {
+			t.Error(err)
+		}
+	}
+	for expr, right := range map[string]bool{
+		`sum by (job, team) (job:seats:max)`:                                      true,
+		`sum by (instance) (job:seats:max)`:                                       false,
+		`ALERTS{alertname="SeatsGone", alertstate="firing", severity="critical"}`: true,
+		`sum by (instance) (ALERTS_FOR_STATE{alertname=~"Seats.*"})`:              true,
+		`ALERTS{alertname="ChairsGone"}`:                                          false,
+		`sum by (job) (ALERTS)`:                                                   false,
+	} {
+		if _, err := checker.Check(expr); (err == nil) != right {
+			t.Errorf("%s: %v", expr, err)
 		}
 	}
 
-	for expr, wrong := range map[string]bool{
-		`sum by (job, team) (job:seats:max)`:                                      false,
-		`sum by (instance) (job:seats:max)`:                                       true,
-		`ALERTS{alertname="SeatsGone", alertstate="firing", severity="critical"}`: false,
-		`sum by (instance) (ALERTS_FOR_STATE{alertname=~"Seats.*"})`:              false,
-		`ALERTS{alertname="ChairsGone"}`:                                          true,
-		`sum by (job) (ALERTS)`:                                                   true,
-	} {
-		_, problems := checker.Check(drift.Expression{Text: expr})
-		if (len(problems) > 0) != wrong {
-			t.Errorf("%s: %v", expr, problems)
-		}
+	broken := drift.Rule{Alert: "ChairsGone", Expr: "chairs == 0"}
+	if err := broken.Check(checker); err == nil || !strings.Contains(err.Error(), "rule ChairsGone: no metric is chairs") {
+		t.Errorf("a rule without a metric: %v", err)
 	}
 }
 
-func TestReadDashboardsFindsEveryQuery(t *testing.T) {
-	file := write(t, "a.json", `{
-		"annotations": {"list": [{"name": "Restarts", "expr": "changes(seats[5m])"}, {"builtIn": 1, "name": "Alerts"}]},
-		"templating": {"list": [
-			{"name": "datasource", "type": "datasource", "query": "prometheus"},
-			{"name": "job", "type": "query", "query": "label_values(seats{a=~\"b,c\"}, job)", "multi": true, "includeAll": true, "allValue": ".+", "current": {"value": ["$__all"]}},
-			{"name": "team", "type": "query", "query": {"query": "query_result(max by (job) (seats))", "refId": "x"}, "current": {"value": ["a", "b"]}},
-			{"name": "names", "type": "query", "query": "label_values(job)"},
-			{"name": "window", "type": "custom", "query": "7d, month : 30d", "current": {"value": "30d"}},
-			{"name": "price", "type": "textbox", "query": "20"}
+// dashboard has what a dashboard of Grafana has, and nothing wrong.
+const dashboard = `{
+	"uid": "one",
+	"annotations": {"list": [{"name": "Restarts", "expr": "changes(seats[5m]) > 0"}, {"builtIn": 1, "name": "Alerts"}]},
+	"templating": {"list": [
+		{"name": "datasource", "type": "datasource", "query": "prometheus"},
+		{"name": "job", "type": "query", "query": "label_values(seats{job=~\"b,c\"}, job)", "multi": true, "allValue": ".+", "current": {"value": ["$__all"]}},
+		{"name": "team", "type": "query", "query": {"query": "query_result(max by (job) (seats))", "refId": "x"}, "current": {"value": ["a", "b"]}},
+		{"name": "names", "type": "query", "query": "label_values(job)"},
+		{"name": "window", "type": "query", "query": "label_values(members, window)", "current": {}},
+		{"name": "range", "type": "custom", "query": "7d, month : 30d", "current": {"value": "30d"}},
+		{"name": "price", "type": "textbox", "query": "20"}
+	]},
+	"links": [{"title": "Back", "url": "/d/one?var-job=${job:queryparam}&${__url_time_range}"}],
+	"panels": [
+		{"title": "Text of $1", "type": "text"},
+		{"title": "One of $team", "targets": [
+			{"refId": "A", "expr": "seats{job=~\"$job\"}", "instant": true, "legendFormat": "{{job}} {{ instance }}"},
+			{"refId": "B", "expr": "members{window=\"$window\"} * ${price}"}
 		]},
-		"panels": [
-			{"title": "Text", "type": "text"},
-			{"title": "One", "targets": [{"refId": "A", "expr": "seats{job=~\"$job\"}"}, {"refId": "B", "expr": "members"}]},
-			{"title": "Row", "type": "row", "panels": [{"title": "Two", "targets": [{"refId": "A", "expr": "latency"}]}]}
-		]}`)
-	dashboards := must(drift.ReadDashboards(filepath.Join(filepath.Dir(file), "*.json")))(t)
+		{"title": "Row", "type": "row", "panels": [{"title": "Two", "targets": [{"expr": "max_over_time(latency[$__range])"}]}]}
+	]}`
+
+func TestDashboardsAreReadAsGrafanaReadsThem(t *testing.T) {
+	d := must(drift.ReadDashboards(write(t, "a.json", dashboard)))(t)[0]
 	var got []string
-	for _, e := range dashboards[0].Expressions() {
-		got = append(got, e.Where+": "+e.Text)
+	for _, q := range d.Queries {
+		got = append(got, q.Text)
 	}
-	want := []string{
-		`a.json: panel "One", query A: seats{job=~"$job"}`,
-		`a.json: panel "One", query B: members`,
-		`a.json: panel "Two", query A: latency`,
-		`a.json: annotation "Restarts": changes(seats[5m])`,
-		`a.json: variable job: group by (job) (seats{a=~"b,c"})`,
-		`a.json: variable team: max by (job) (seats)`,
+	want := []string{"changes(seats[5m]) > 0", `seats{job=~"$job"}`, `members{window="$window"} * ${price}`, "max_over_time(latency[$__range])"}
+	if !slices.Equal(got, want) {
+		t.Errorf("queries %q, want %q", got, want)
+	}
+	if q := d.Queries; !q[1].Instant || q[2].Instant || q[1].Panel != q[2].Panel || q[2].Panel == q[3].Panel || !strings.Contains(q[1].Where, `"One of $team"`) {
+		t.Errorf("queries are of %+v", q)
+	}
+	got = nil
+	for _, v := range d.Variables {
+		expr, label := "", ""
+		if v.Type == "query" {
+			var err error
+			if expr, label, err = v.Expression(); err != nil {
+				t.Error(err)
+			}
+		}
+		got = append(got, strings.Join([]string{v.Name, v.Opened(), expr, label}, ";"))
+	}
+	want = []string{
+		"datasource;;;", `job;.+;group by (job) (seats{job=~"b,c"});job`, "team;a|b;max by (job) (seats);", "names;;;job",
+		"window;;group by (window) (members);window", "range;30d;;", "price;20;;",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		t.Errorf("variables %q, want %q", got, want)
 	}
-	filled, err := drift.Fill("$job ${team:regex} [[window]] ${price} $1", map[string]string{"1": "one"})
-	if err == nil {
-		t.Errorf("filled %q without values", filled)
+	if options := d.Variables[5].Options(); !slices.Equal(options, []string{"7d", "30d"}) {
+		t.Errorf("options %q", options)
 	}
-	values := dashboards[0].Values()
-	values["1"] = "one"
-	if filled, err = drift.Fill("$job ${team:regex} [[window]] ${price}$1", values); err != nil || filled != ".+ a|b 30d 20one" {
-		t.Errorf("filled %q, %v", filled, err)
+	if err := d.Check(drift.NewChecker(known()), []string{"one"}); err != nil {
+		t.Error(err)
 	}
 }
 
-func TestReadDashboardsRefusesAVariableThatItCannotRead(t *testing.T) {
-	file := write(t, "a.json", `{"templating": {"list": [{"name": "job", "type": "query", "query": "metrics(seats)"}]}}`)
-	if _, err := drift.ReadDashboards(file); err == nil {
-		t.Error("no error")
+func TestCheckFindsWhatIsWrongInADashboard(t *testing.T) {
+	for _, test := range []struct{ old, new, problem string }{
+		{`changes(seats`, `changes(chairs`, `annotations.list[0] "Restarts": no metric is chairs`},
+		{`label_values(seats`, `label_values(chairs`, "variable job: no metric is chairs"},
+		{`(members, window)`, `(members, month)`, `variable window: group: no label "month"`},
+		{`query_result(max`, `query_result(chairs + max`, "variable team: no metric is chairs"},
+		{`label_values(job)`, `metrics(seats)`, "neither label_values nor query_result"},
+		{`"current": {}`, `"current": {"value": "1d"}`, `no value of label window is window="1d"`},
+		{`seats{job=~\"$job\"}`, `seats{job=~\"$jobs\"}`, `"One of $team".targets[0]: $jobs is not a variable`},
+		{`{{ instance }}`, `{{replica}}`, `legend "{{job}} {{replica}}": no label "replica"`},
+		{`max_over_time(latency`, `max_over_time(chairs`, `"Row".panels[0] "Two".targets[0]: no metric is chairs`},
+		{`One of $team`, `One of $teams`, `title: $teams is not a variable`},
+		{`${job:queryparam}`, `${jobs:queryparam}`, `links[0] "Back".url: ${jobs:queryparam} is not a variable`},
+		{`/d/one`, `/d/two`, "/d/two: no dashboard has this UID"},
+		{`$__range`, `$__ranges`, "$__ranges is not a variable"},
+	} {
+		text := strings.Replace(dashboard, test.old, test.new, 1)
+		if text == dashboard {
+			t.Errorf("%s is not in the dashboard", test.old)
+		}
+		d := must(drift.ReadDashboards(write(t, "a.json", text)))(t)[0]
+		if err := d.Check(drift.NewChecker(known()), []string{"one"}); err == nil || !strings.Contains(err.Error(), test.problem) {
+			t.Errorf("%s in place of %s: %v", test.new, test.old, err)
+		}
 	}
 }
 
@@ -253,7 +270,7 @@ rm seats
 func TestBuiltInVariablesAreThoseOfGrafana(t *testing.T) {
 	filled, err := drift.Fill("$__rate_interval $__interval $__interval_ms $__range $__range_s $__range_ms",
 		drift.BuiltIn(time.Minute, 250*time.Millisecond, time.Hour))
-	if err != nil || filled != "60000ms 250ms 250 3600000ms 3600 3600000" {
+	if err != nil || filled != "1m 250ms 250 1h 3600 3600000" {
 		t.Errorf("filled %q, %v", filled, err)
 	}
 }

@@ -1,47 +1,45 @@
 package drift
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/prometheus/common/model"
 )
 
 // Dashboard is a Grafana dashboard, as far as PromQL is concerned.
 type Dashboard struct {
 	File      string
+	UID       string
 	Variables []Variable
-	Panels    []Panel // those inside rows as well
+	Queries   []Query
+	Texts     map[string]string // all of them, by the place in the JSON
+}
+
+// Query is a query of a panel, in a row or not, or of an annotation.
+type Query struct {
+	Expression
+	Panel   string // or annotation, by its place
+	Instant bool   // for one instant, not for the dashboard's time range
+	Legend  string
 }
 
 // Variable is a template variable.
 type Variable struct {
-	Name       string
-	Type       string   // "query", "custom", "interval", "textbox", "constant" or "datasource"
-	Query      string   // of a query variable: label_values(...) or query_result(...)
-	Options    []string // what can be chosen without a query; of a text box, its default alone
-	Current    string   // the value when the dashboard is opened; empty: the first of the query's
-	Multi      bool     // more than one value at once
-	IncludeAll bool
-	AllValue   string // stands for all values; empty: a list of them does
-}
-
-// Panel is a panel with at least one query.
-type Panel struct {
-	Title   string
-	Queries []Query
-}
-
-// Query is a panel's query, for one instant or for the dashboard's time range.
-type Query struct {
-	Expression
-	Instant bool
+	Name, Type, Regex string
+	Multi, IncludeAll bool
+	AllValue          string // stands for all values; empty: a list of them does
+	Query             any    // a text, or an object that holds one
+	Current           struct{ Value any }
 }
 
 // ReadDashboards reads the dashboards that match a pattern such as ../dashboards/*.json.
@@ -55,217 +53,207 @@ func ReadDashboards(pattern string) ([]Dashboard, error) {
 	}
 	var dashboards []Dashboard
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		content, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		dashboard, err := parseDashboard(filepath.Base(file), text)
-		if err != nil {
+		var known struct {
+			UID        string
+			Templating struct{ List []Variable }
+		}
+		var all any
+		if err := errors.Join(json.Unmarshal(content, &known), json.Unmarshal(content, &all)); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		dashboards = append(dashboards, dashboard)
+		d := Dashboard{File: filepath.Base(file), UID: known.UID, Variables: known.Templating.List, Texts: map[string]string{}}
+		d.collect(all, "", "")
+		dashboards = append(dashboards, d)
 	}
 	return dashboards, nil
 }
 
-// Expressions are those of the panels and of the variables.
-func (d *Dashboard) Expressions() []Expression {
-	var all []Expression
-	for _, panel := range d.Panels {
-		for _, query := range panel.Queries {
-			all = append(all, query.Expression)
+// collect finds the texts and queries in a part of the JSON, wherever they are.
+func (d *Dashboard) collect(part any, place, panel string) {
+	switch part := part.(type) {
+	case string:
+		d.Texts[place] = part
+	case []any:
+		for i, element := range part {
+			d.collect(element, fmt.Sprintf("%s[%d]", place, i), panel)
 		}
-	}
-	for _, v := range d.Variables {
-		if expr, ok := v.Expression(); ok {
-			all = append(all, Expression{Where: fmt.Sprintf("%s: variable %s", d.File, v.Name), Text: expr})
+	case map[string]any:
+		if name, ok := cmp.Or(part["title"], part["name"]).(string); ok && place != "" {
+			place += fmt.Sprintf(" %q", name)
 		}
-	}
-	return all
-}
-
-// Values are those that the variables have when the dashboard is opened, as far as the dashboard itself
-// tells.
-func (d *Dashboard) Values() map[string]string {
-	values := map[string]string{}
-	for _, v := range d.Variables {
-		if v.Current != "" {
-			values[v.Name] = v.Current
+		if _, ok := part["targets"]; ok {
+			panel = place
 		}
-	}
-	return values
-}
-
-// BuiltIn are the values of Grafana's own variables.
-func BuiltIn(rateInterval, interval, timeRange time.Duration) map[string]string {
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	duration := func(d time.Duration) string { return number(d.Milliseconds()) + "ms" }
-	return map[string]string{
-		"__rate_interval": duration(rateInterval),
-		"__interval":      duration(interval),
-		"__interval_ms":   number(interval.Milliseconds()),
-		"__range":         duration(timeRange),
-		"__range_s":       number(int64(timeRange.Seconds())),
-		"__range_ms":      number(timeRange.Milliseconds()),
+		if expr, ok := part["expr"].(string); ok {
+			q := Query{Expression: Expression{place, expr}, Panel: cmp.Or(panel, place)}
+			q.Instant, _ = part["instant"].(bool)
+			q.Legend, _ = part["legendFormat"].(string)
+			d.Queries = append(d.Queries, q)
+		}
+		for _, name := range slices.Sorted(maps.Keys(part)) {
+			d.collect(part[name], place+"."+name, panel)
+		}
 	}
 }
 
-var variableReference = regexp.MustCompile(`\$\{(\w+)(?::\w+)?\}|\$(\w+)|\[\[(\w+)\]\]`)
+// Names of variables in a text, in any of Grafana's spellings: $name, ${name},
+// ${name:format}, ${name.field}, [[name]]. A name does not begin with a digit: $1 is of a
+// regular expression.
+var variableReference = regexp.MustCompile(`\$\{([A-Za-z_]\w*)(?:[:.][^}]*)?\}|\$([A-Za-z_]\w*)|\[\[(\w+)(?::\w+)?\]\]`)
 
-// Fill puts values in place of the variables in a text, in any of Grafana's spellings.
-func Fill(text string, values map[string]string) (string, error) {
-	var err error
-	filled := variableReference.ReplaceAllStringFunc(text, func(reference string) string {
-		name := strings.Join(variableReference.FindStringSubmatch(reference)[1:], "")
-		value, ok := values[name]
+// Fill puts values in place of the variables in a text.
+func Fill(text string, values map[string]string) (filled string, err error) {
+	filled = variableReference.ReplaceAllStringFunc(text, func(reference string) string {
+		value, ok := values[variableName(reference)]
 		if !ok {
-			err = errors.Join(err, fmt.Errorf("variable %s is not one of the dashboard", reference))
+			err = errors.Join(err, fmt.Errorf("%s is not a variable of the dashboard", reference))
 		}
 		return value
 	})
 	return filled, err
 }
 
+func variableName(reference string) string {
+	return strings.Join(variableReference.FindStringSubmatch(reference)[1:], "")
+}
+
 var (
-	labelValues = regexp.MustCompile(`^\s*label_values\(\s*(?:(.+),)?\s*(\w+)\s*\)\s*$`)
-	queryResult = regexp.MustCompile(`^\s*query_result\((.+)\)\s*$`)
+	legendLabel   = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
+	dashboardLink = regexp.MustCompile(`/d/([\w-]+)`)
 )
 
-// Expression is the PromQL in the variable's query, if there is some: for label_values, a selector
-// and an aggregation by the label.
-func (v *Variable) Expression() (string, bool) {
-	if selector, label, ok := v.LabelValues(); ok && selector != "" {
-		return fmt.Sprintf("group by (%s) (%s)", label, selector), true
-	}
-	if m := queryResult.FindStringSubmatch(v.Query); m != nil {
-		return m[1], true
-	}
-	return "", false
-}
-
-// LabelValues splits a query label_values(selector, label). The selector may be empty.
-func (v *Variable) LabelValues() (selector, label string, ok bool) {
-	m := labelValues.FindStringSubmatch(v.Query)
-	if m == nil {
-		return "", "", false
-	}
-	return strings.TrimSpace(m[1]), m[2], true
-}
-
-// The JSON model, as far as it is of interest.
-type (
-	modelDashboard struct {
-		Panels      []modelPanel
-		Templating  struct{ List []modelVariable }
-		Annotations struct {
-			List []struct{ Name, Expr string }
-		}
-	}
-	modelPanel struct {
-		Title   string
-		Panels  []modelPanel
-		Targets []struct {
-			RefID, Expr string
-			Instant     bool
-		}
-	}
-	modelVariable struct {
-		Name, Type, AllValue string
-		Multi, IncludeAll    bool
-		Query                json.RawMessage                 // a string, or an object that holds one
-		Current              struct{ Value json.RawMessage } // a string or a list
-	}
-)
-
-func parseDashboard(file string, text []byte) (Dashboard, error) {
-	var model modelDashboard
-	if err := json.Unmarshal(text, &model); err != nil {
-		return Dashboard{}, err
-	}
-	d := Dashboard{File: file}
-	d.addPanels(model.Panels)
-	for _, a := range model.Annotations.List {
-		if a.Expr != "" {
-			where := fmt.Sprintf("%s: annotation %q", file, a.Name)
-			d.Panels = append(d.Panels, Panel{Title: a.Name, Queries: []Query{{Expression: Expression{where, a.Expr}}}})
-		}
-	}
-	for _, m := range model.Templating.List {
-		v, err := m.variable()
+// Check returns what is wrong with the dashboard: with the queries of its panels,
+// annotations and variables, with the labels that legends name, with variables that are
+// not there, and with links to dashboards whose UID is not among those given.
+func (d *Dashboard) Check(c *Checker, uids []string) error {
+	var problems []error
+	problem := func(where string, err error) {
 		if err != nil {
-			return Dashboard{}, fmt.Errorf("variable %s: %w", m.Name, err)
+			problems = append(problems, fmt.Errorf("%s: %s: %w", d.File, where, err))
 		}
-		d.Variables = append(d.Variables, v)
 	}
-	return d, nil
-}
-
-func (d *Dashboard) addPanels(panels []modelPanel) {
-	for _, p := range panels {
-		panel := Panel{Title: p.Title}
-		for _, target := range p.Targets {
-			where := fmt.Sprintf("%s: panel %q, query %s", d.File, p.Title, target.RefID)
-			panel.Queries = append(panel.Queries, Query{Expression{where, target.Expr}, target.Instant})
+	values := BuiltIn(time.Minute, time.Minute, time.Hour)
+	check := func(where, text string) Labels {
+		filled, err := Fill(text, values)
+		problem(where, err)
+		if err != nil {
+			return nil
 		}
-		if len(panel.Queries) > 0 {
-			d.Panels = append(d.Panels, panel)
+		labels, err := c.Check(filled)
+		problem(where, err)
+		return labels
+	}
+	for _, v := range d.Variables {
+		if values[v.Name] = v.Opened(); values[v.Name] == "" && v.Type != "query" {
+			values[v.Name] = v.Options()[0]
 		}
-		d.addPanels(p.Panels)
+		expr, label, err := v.Expression()
+		problem("variable "+v.Name, err)
+		if expr == "" {
+			continue
+		}
+		labels := check("variable "+v.Name, expr)
+		if values[v.Name] == "" {
+			values[v.Name] = cmp.Or(slices.Concat(labels[label], []string{"example"})...)
+		}
 	}
-}
-
-func (m *modelVariable) variable() (Variable, error) {
-	v := Variable{Name: m.Name, Type: m.Type, Multi: m.Multi, IncludeAll: m.IncludeAll, AllValue: m.AllValue, Current: m.current()}
-	query, err := textOf(m.Query)
-	if err != nil {
-		return v, err
-	}
-	switch m.Type {
-	case "query":
-		v.Query = query
-		if _, ok := v.Expression(); !ok {
-			if _, _, ok := v.LabelValues(); !ok {
-				return v, fmt.Errorf("query %q is neither label_values nor query_result", query)
+	for _, q := range d.Queries {
+		labels := check(q.Where, q.Text)
+		for _, found := range legendLabel.FindAllStringSubmatch(q.Legend, -1) {
+			if _, ok := labels[found[1]]; !ok && labels != nil && found[1] != model.MetricNameLabel {
+				problem(q.Where, fmt.Errorf("legend %q: no label %q, only %q", q.Legend, found[1], slices.Sorted(maps.Keys(labels))))
 			}
 		}
-	case "custom", "interval":
-		for option := range strings.SplitSeq(query, ",") {
-			if _, value, named := strings.Cut(option, " : "); named {
-				option = value
-			}
-			v.Options = append(v.Options, strings.TrimSpace(option))
-		}
-	case "textbox", "constant":
-		v.Options, v.Current = []string{query}, query
 	}
-	return v, nil
+	for where, text := range d.Texts {
+		for _, reference := range variableReference.FindAllString(text, -1) {
+			if name := variableName(reference); !strings.HasPrefix(name, "__") {
+				_, err := Fill(reference, values)
+				problem(where, err)
+			}
+		}
+		for _, found := range dashboardLink.FindAllStringSubmatch(text, -1) {
+			if !slices.Contains(uids, found[1]) {
+				problem(where, fmt.Errorf("%s: no dashboard has this UID", found[0]))
+			}
+		}
+	}
+	return errors.Join(problems...)
 }
 
-// current is the value that the dashboard was saved with, empty if there is none.
-func (m *modelVariable) current() string {
+// Opened is the variable's value when the dashboard is opened, as the dashboard was
+// saved. It is empty where Grafana chooses: the first value, or a list of all.
+func (v *Variable) Opened() string {
+	if v.Type == "textbox" || v.Type == "constant" {
+		return v.text()
+	}
+	chosen, ok := v.Current.Value.([]any)
+	if !ok && v.Current.Value != nil {
+		chosen = []any{v.Current.Value}
+	}
 	var values []string
-	var value string
-	if json.Unmarshal(m.Current.Value, &value) == nil && value != "" {
-		values = []string{value}
-	} else {
-		_ = json.Unmarshal(m.Current.Value, &values) // whatever else it may be is no value
-	}
-	if slices.Equal(values, []string{"$__all"}) {
-		return m.AllValue
+	for _, value := range chosen {
+		if value == "$__all" {
+			return v.AllValue
+		}
+		values = append(values, fmt.Sprint(value))
 	}
 	return strings.Join(values, "|")
 }
 
-// textOf reads a variable's query, which newer versions of Grafana wrap in an object.
-func textOf(raw json.RawMessage) (string, error) {
-	var wrapped struct{ Query string }
-	var text string
-	if len(raw) == 0 {
-		return "", nil
+// Options are the values to choose from, of a variable that is not a query.
+func (v *Variable) Options() []string {
+	options := strings.Split(v.text(), ",")
+	for i, option := range options {
+		if _, value, named := strings.Cut(option, " : "); named {
+			option = value
+		}
+		options[i] = strings.TrimSpace(option)
 	}
-	if json.Unmarshal(raw, &text) == nil {
-		return text, nil
+	return options
+}
+
+var variableQuery = regexp.MustCompile(`(?s)^\s*(?:label_values\(\s*(?:(.+),)?\s*(\w+)\s*\)|query_result\((.+)\))\s*$`)
+
+// Expression is the PromQL behind a variable that is a query. Of label_values(selector,
+// label), it is the series that have the values, or empty where all series do, and the
+// label.
+func (v *Variable) Expression() (expr, label string, err error) {
+	if v.Type != "query" {
+		return "", "", nil
 	}
-	err := json.Unmarshal(raw, &wrapped)
-	return wrapped.Query, err
+	found := variableQuery.FindStringSubmatch(v.text())
+	if found == nil {
+		return "", "", fmt.Errorf("query %q is neither label_values nor query_result", v.text())
+	}
+	if selector := strings.TrimSpace(found[1]); selector != "" {
+		return fmt.Sprintf("group by (%s) (%s)", found[2], selector), found[2], nil
+	}
+	return found[3], found[2], nil
+}
+
+// text is the variable's query.
+func (v *Variable) text() string {
+	query := v.Query
+	if wrapped, ok := query.(map[string]any); ok {
+		query = wrapped["query"]
+	}
+	text, _ := query.(string)
+	return text
+}
+
+// BuiltIn are the values of Grafana's own variables.
+func BuiltIn(rateInterval, interval, timeRange time.Duration) map[string]string {
+	return map[string]string{
+		"__rate_interval": model.Duration(rateInterval).String(),
+		"__interval":      model.Duration(interval).String(),
+		"__interval_ms":   fmt.Sprint(interval.Milliseconds()),
+		"__range":         model.Duration(timeRange).String(),
+		"__range_s":       fmt.Sprint(timeRange.Seconds()),
+		"__range_ms":      fmt.Sprint(timeRange.Milliseconds()),
+	}
 }

@@ -1,11 +1,11 @@
 package drift_test
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,17 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
 
-	"factory_exporter/collector"
 	"factory_exporter/e2e/drift"
-	"factory_exporter/factoryapi"
-	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/e2e/internal/process"
 )
+
+const rulesFile = "../../alerts/factory.rules.yml"
 
 // unseen are metrics that are on no panel and in no alert, with the reason.
 var unseen = map[string]string{
@@ -32,52 +29,63 @@ var unseen = map[string]string{
 	"factory_user_created_timestamp_seconds":      "a series a member: off by default, for questions asked by hand",
 }
 
-func TestDashboardsAndAlertsAskForWhatIsExposed(t *testing.T) {
-	_, problems := newChecker(t)
-	report(t, problems)
-}
+func TestNothingAsksForWhatIsNotExposed(t *testing.T) {
+	known := exposed(t)
+	names := slices.Collect(maps.Keys(known)) // without those that rules make
+	checker := drift.NewChecker(known)
 
-func TestEveryMetricIsOnAPanelOrInAnAlert(t *testing.T) {
-	checker, _ := newChecker(t)
-	used := map[string]bool{}
-	for name := range checker.Used {
-		used[familyOf(name)] = true
+	for _, rule := range must(drift.ReadRules(rulesFile))(t) {
+		if err := rule.Check(checker); err != nil {
+			t.Error(err)
+		}
 	}
-	for name := range checker.Known {
+	dashboards := must(drift.ReadDashboards("../../dashboards/*.json"))(t)
+	var uids []string
+	for _, d := range dashboards {
+		uids = append(uids, d.UID)
+	}
+	for _, d := range dashboards {
+		if err := d.Check(checker, uids); err != nil {
+			t.Error(err)
+		}
+	}
+
+	// What is used up to here is seen by somebody who does not ask for it.
+	seen := map[string]bool{}
+	for name := range checker.Used {
+		seen[familyOf(name)] = true
+	}
+	for _, name := range names {
 		family := familyOf(name)
 		switch reason, listed := unseen[family]; {
 		case !strings.HasPrefix(name, "factory_"):
-		case !used[family] && !listed:
+		case !seen[family] && !listed:
 			t.Errorf("%s is exposed, but on no panel and in no alert", name)
-		case used[family] && listed:
-			t.Errorf("%s is on a panel or in an alert, though it is listed as unseen (%s)", name, reason)
+		case seen[family] && listed:
+			t.Errorf("%s is on a panel or in an alert, but listed as unseen (%s)", name, reason)
 		}
 	}
 	for name := range unseen {
-		if _, ok := checker.Known[name]; !ok {
+		if !slices.Contains(names, name) {
 			t.Errorf("%s is listed as unseen, but not exposed", name)
 		}
 	}
-}
 
-func TestTestsOfTheRulesFeedWhatIsExposed(t *testing.T) {
-	checker, _ := newChecker(t)
 	expressions := must(drift.ReadRuleTests("../../alerts/factory.rules_test.yml"))(t)
-	if len(expressions) == 0 {
-		t.Error("no series")
+	for _, pattern := range []string{"../../*.md", "../../*/*.md"} {
+		for _, file := range must(filepath.Glob(pattern))(t) {
+			expressions = append(expressions, must(drift.ReadMarkdown(file))(t)...)
+		}
 	}
-	report(t, checkAll(checker, expressions, nil))
-}
-
-func TestDocumentationAsksForWhatIsExposed(t *testing.T) {
-	for _, file := range []string{"../../README.md", "../../alerts/README.md", "../../dashboards/README.md", "../../quickstart/README.md"} {
-		checker, _ := newChecker(t)
-		report(t, checkAll(checker, must(drift.ReadMarkdown(file))(t), examples()))
+	for _, e := range expressions {
+		if _, err := checker.Check(must(drift.Fill(e.Text, drift.BuiltIn(time.Minute, time.Minute, time.Hour)))(t)); err != nil {
+			t.Errorf("%s: %v", e.Where, err)
+		}
 	}
 }
 
 func TestEveryAlertIsInTheRunbook(t *testing.T) {
-	for _, rule := range must(drift.ReadRules("../../alerts/factory.rules.yml"))(t) {
+	for _, rule := range must(drift.ReadRules(rulesFile))(t) {
 		if rule.Alert == "" {
 			continue
 		}
@@ -93,70 +101,6 @@ func TestEveryAlertIsInTheRunbook(t *testing.T) {
 	}
 }
 
-// TestNoQueryIsOverlooked looks for queries wherever in a dashboard they may be.
-func TestNoQueryIsOverlooked(t *testing.T) {
-	for _, dashboard := range must(drift.ReadDashboards("../../dashboards/*.json"))(t) {
-		found := map[string]bool{}
-		for _, e := range dashboard.Expressions() {
-			found[e.Text] = true
-		}
-		var content any
-		if err := json.Unmarshal(must(os.ReadFile(filepath.Join("../../dashboards", dashboard.File)))(t), &content); err != nil {
-			t.Fatal(err)
-		}
-		var visit func(any)
-		visit = func(content any) {
-			switch content := content.(type) {
-			case []any:
-				for _, element := range content {
-					visit(element)
-				}
-			case map[string]any:
-				for name, value := range content {
-					if expr, ok := value.(string); ok && name == "expr" && !found[expr] {
-						t.Errorf("%s: not checked: %s", dashboard.File, expr)
-					}
-					visit(value)
-				}
-			}
-		}
-		visit(content)
-	}
-}
-
-// newChecker returns a checker that has seen the dashboards and the alerts, and what is wrong with them.
-func newChecker(t *testing.T) (*drift.Checker, []error) {
-	t.Helper()
-	checker := drift.NewChecker(exposed(t))
-	var problems []error
-	for _, rule := range must(drift.ReadRules("../../alerts/factory.rules.yml"))(t) {
-		problems = append(problems, checker.CheckRule(rule)...)
-	}
-	for _, dashboard := range must(drift.ReadDashboards("../../dashboards/*.json"))(t) {
-		values := examples()
-		maps.Copy(values, dashboard.Values())
-		problems = append(problems, checkAll(checker, dashboard.Expressions(), values)...)
-	}
-	return checker, problems
-}
-
-func examples() map[string]string {
-	return drift.BuiltIn(time.Minute, time.Minute, time.Hour)
-}
-
-func checkAll(checker *drift.Checker, expressions []drift.Expression, variables map[string]string) (problems []error) {
-	for _, e := range expressions {
-		text, err := drift.Fill(e.Text, variables)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", e.Where, err))
-			continue
-		}
-		_, more := checker.Check(drift.Expression{Where: e.Where, Text: text})
-		problems = append(problems, more...)
-	}
-	return problems
-}
-
 // familyOf is the name without what tells the series of a histogram apart.
 func familyOf(name string) string {
 	for _, suffix := range []string{"_bucket", "_sum", "_count"} {
@@ -165,85 +109,88 @@ func familyOf(name string) string {
 	return name
 }
 
-func report(t *testing.T, problems []error) {
-	t.Helper()
-	for _, problem := range problems {
-		t.Error(problem)
-	}
-}
+// openLabels have values that depend on the organization, on the time or on the build.
+var openLabels = []string{"attribute", "client", "goversion", "id", "le", "revision", "status", "value", "version"}
 
-// exposed are the series of an exporter with all its options on, and those that Prometheus adds.
+// exposed are the series of an exporter that exposes all it can, as Prometheus stores
+// them, and those that Prometheus adds.
 func exposed(t *testing.T) drift.Series {
 	t.Helper()
-	api := httptest.NewServer(fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(250, 1, time.Now())...), "key"))
-	t.Cleanup(api.Close)
-	requests := collector.NewRequestMetrics()
-	client := must(factoryapi.New(factoryapi.Config{
-		URL:         api.URL,
-		Credentials: must(factoryapi.NewStaticKey("key"))(t),
-		Observe:     requests.Observe,
-	}))(t)
-	t.Cleanup(client.CloseIdleConnections)
-	var windows []collector.Window // the default ones
-	for _, days := range []int{1, 7, 30, 90} {
-		windows = append(windows, collector.Window{Label: fmt.Sprintf("%dd", days), Length: time.Duration(days) * 24 * time.Hour})
-	}
-	members := collector.New(client, collector.Config{
-		Census: collector.CensusConfig{
-			Windows: windows,
-			GroupBy: []collector.Attribute{
-				must(collector.ParseAttribute("email_domain"))(t), must(collector.ParseAttribute("metadata.team"))(t),
-			},
-			GroupLimit: 5,
-			PerUser:    true,
-		},
-		Schedule:  collector.Schedule{ListingTimeout: time.Minute},
-		SeatLimit: 300,
-	})
-	t.Cleanup(members.Close)
-
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		members, requests,
-		versioncollector.NewCollector("factory_exporter"),
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	promhttp.InstrumentMetricHandler(registry, http.NotFoundHandler())
-	known := drift.Series{}
-	for _, family := range must(registry.Gather())(t) {
-		name, labels := family.GetName(), labelsOf(family)
-		known[name] = labels
-		if family.GetType() == dto.MetricType_HISTOGRAM {
-			for _, suffix := range []string{"_sum", "_count", "_bucket"} {
-				known[name+suffix] = maps.Clone(labels)
+	exporter := must(process.BuildExporter(t.TempDir()))(t)
+	p := process.Serve(t, nil, exporter, append(process.AllSeries(t, exporter), "--demo")...)
+	families := map[string]*dto.MetricFamily{}
+	process.Eventually(t, func() (err error) {
+		if families, err = scrape(p.URL() + "/metrics"); err != nil {
+			return err
+		}
+		for name, family := range families {
+			if strings.HasSuffix(name, "_up") && family.Metric[0].Gauge.GetValue() != 1 {
+				return fmt.Errorf("%s is not 1", name)
 			}
-			known[name+"_bucket"]["le"] = nil
+		}
+		return nil
+	})
+
+	known := drift.Series{}
+	add := func(name string, family *dto.MetricFamily, more ...string) {
+		known[name] = drift.Labels{"job": nil, "instance": nil}
+		for _, metric := range family.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				values := known[name][label.GetName()]
+				if !slices.Contains(openLabels, label.GetName()) && !slices.Contains(values, label.GetValue()) {
+					values = append(values, label.GetValue())
+				}
+				known[name][label.GetName()] = values
+			}
+		}
+		for _, label := range more {
+			known[name][label] = nil
 		}
 	}
-	known["up"] = drift.Labels{}
-	for _, labels := range known {
-		labels["job"], labels["instance"] = nil, nil // of the target
+	for name, family := range families {
+		if family.GetType() != dto.MetricType_HISTOGRAM {
+			add(name, family)
+			continue
+		}
+		add(name+"_bucket", family, "le")
+		add(name+"_sum", family)
+		add(name+"_count", family)
+		if family.Metric[0].Histogram.Schema != nil { // native as well
+			add(name, family)
+		}
+	}
+	for _, name := range []string{
+		"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling", "scrape_series_added",
+	} {
+		add(name, nil)
 	}
 	return known
 }
 
-// openLabels are those whose values are not all known here.
-var openLabels = []string{"status", "attribute", "value", "id"}
-
-func labelsOf(family *dto.MetricFamily) drift.Labels {
-	labels := drift.Labels{}
-	for _, metric := range family.GetMetric() {
-		for _, label := range metric.GetLabel() {
-			name := label.GetName()
-			if slices.Contains(openLabels, name) {
-				labels[name] = nil
-			} else if !slices.Contains(labels[name], label.GetValue()) {
-				labels[name] = append(labels[name], label.GetValue())
-			}
-		}
+// scrape asks for the format that tells native histograms apart.
+func scrape(url string) (map[string]*dto.MetricFamily, error) {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
 	}
-	return labels
+	request.Header.Set("Accept", string(expfmt.NewFormat(expfmt.TypeProtoDelim)))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close() //nolint:errcheck // read side only
+	decoder := expfmt.NewDecoder(response.Body, expfmt.ResponseFormat(response.Header))
+	families := map[string]*dto.MetricFamily{}
+	for {
+		var family dto.MetricFamily
+		switch err := decoder.Decode(&family); {
+		case errors.Is(err, io.EOF):
+			return families, nil
+		case err != nil:
+			return nil, err
+		}
+		families[family.GetName()] = &family
+	}
 }
 
 // must is for calls that return a value and an error: must(call())(t) is the value.

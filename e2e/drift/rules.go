@@ -5,58 +5,59 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
-	"text/template/parse"
 
 	"go.yaml.in/yaml/v4"
 )
 
 // Rule is a recording or an alerting rule.
 type Rule struct {
-	Alert, Record string // one of them is the rule's name
-	Expr          Expression
-	Labels        map[string]string
-	Annotations   map[string]string
-	Templates     []Expression // the queries inside labels and annotations
+	Alert, Record       string // one of them is the rule's name
+	Expr                string
+	Labels, Annotations map[string]string
 }
 
 // ReadRules reads a file of Prometheus rules.
 func ReadRules(file string) ([]Rule, error) {
 	var content struct {
-		Groups []struct {
-			Rules []struct {
-				Alert, Record, Expr string
-				Labels, Annotations map[string]string
-			}
-		}
+		Groups []struct{ Rules []Rule }
 	}
 	if err := readYAML(file, &content); err != nil {
 		return nil, err
 	}
 	var rules []Rule
 	for _, group := range content.Groups {
-		for _, r := range group.Rules {
-			where := fmt.Sprintf("%s: %s", filepath.Base(file), r.Alert+r.Record)
-			rule := Rule{Alert: r.Alert, Record: r.Record, Labels: r.Labels, Annotations: r.Annotations, Expr: Expression{where, r.Expr}}
-			for _, texts := range []map[string]string{r.Labels, r.Annotations} {
-				for name, text := range texts {
-					queries, err := templateQueries(text)
-					if err != nil {
-						return nil, fmt.Errorf("%s: %s: %w", where, name, err)
-					}
-					for _, query := range queries {
-						rule.Templates = append(rule.Templates, Expression{where + ", " + name, query})
-					}
-				}
-			}
-			rules = append(rules, rule)
-		}
+		rules = append(rules, group.Rules...)
 	}
 	if len(rules) == 0 {
 		return nil, fmt.Errorf("%s has no rules", file)
 	}
 	return rules, nil
+}
+
+// Check returns what is wrong with the rule's query, and adds the series that the rule
+// makes to those that are known. The queries in annotations are run by promtool test
+// rules.
+func (r *Rule) Check(c *Checker) error {
+	made, err := c.Check(r.Expr)
+	if err != nil {
+		return fmt.Errorf("rule %s: %w", r.Alert+r.Record, err)
+	}
+	for name := range r.Labels {
+		made[name] = nil
+	}
+	if r.Record != "" {
+		c.Known[r.Record] = made
+		return nil
+	}
+	made["alertname"], made["alertstate"] = []string{r.Alert}, []string{"pending", "firing"}
+	for _, name := range []string{"ALERTS", "ALERTS_FOR_STATE"} {
+		if c.Known[name] == nil {
+			c.Known[name] = Labels{}
+		}
+		c.Known[name].add(made)
+	}
+	return nil
 }
 
 // ReadRuleTests reads the series and the expressions of a file for promtool test rules.
@@ -86,8 +87,8 @@ func ReadRuleTests(file string) ([]Expression, error) {
 
 var promqlBlock = regexp.MustCompile("(?ms)^[ \t]*```promql[ \t]*\n(.*?)^[ \t]*```")
 
-// ReadMarkdown reads the expressions in blocks that are marked as promql. An empty line ends an
-// expression.
+// ReadMarkdown reads the expressions in blocks that are marked as promql. An empty line
+// ends an expression.
 func ReadMarkdown(file string) ([]Expression, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -113,72 +114,4 @@ func readYAML(file string, content any) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
-}
-
-// templateQueries returns the queries that a template of an annotation makes: the texts that it hands
-// to the function query, by themselves or through printf.
-func templateQueries(text string) ([]string, error) {
-	tree := parse.New("annotation")
-	tree.Mode = parse.SkipFuncCheck
-	// As Prometheus does, which declares these variables.
-	text = `{{ $labels := .Labels }}{{ $externalLabels := .Labels }}{{ $externalURL := "" }}{{ $value := .Value }}` + text
-	if _, err := tree.Parse(text, "", "", map[string]*parse.Tree{}); err != nil {
-		return nil, err
-	}
-	var queries []string
-	var visit func(parse.Node)
-	visitBranch := func(b *parse.BranchNode) {
-		visit(b.Pipe)
-		visit(b.List)
-		if b.ElseList != nil {
-			visit(b.ElseList)
-		}
-	}
-	visit = func(node parse.Node) {
-		switch n := node.(type) {
-		case *parse.ListNode:
-			for _, child := range n.Nodes {
-				visit(child)
-			}
-		case *parse.IfNode:
-			visitBranch(&n.BranchNode)
-		case *parse.RangeNode:
-			visitBranch(&n.BranchNode)
-		case *parse.WithNode:
-			visitBranch(&n.BranchNode)
-		case *parse.ActionNode:
-			visit(n.Pipe)
-		case *parse.PipeNode:
-			queries = append(queries, pipeQueries(n)...)
-			for _, command := range n.Cmds {
-				for _, arg := range command.Args {
-					visit(arg)
-				}
-			}
-		}
-	}
-	visit(tree.Root)
-	return queries, nil
-}
-
-// pipeQueries returns the query of "text" | query, of printf "text" ... | query, and of query "text".
-func pipeQueries(pipe *parse.PipeNode) []string {
-	var queries []string
-	for i, command := range pipe.Cmds {
-		if command.Args[0].String() != "query" {
-			continue
-		}
-		args := command.Args[1:]
-		if len(args) == 0 && i > 0 {
-			args = pipe.Cmds[i-1].Args
-		}
-		at := slices.IndexFunc(args, func(arg parse.Node) bool { return arg.Type() == parse.NodeString })
-		if at < 0 {
-			queries = append(queries, command.String()+" of something that is not a text") // will not parse
-			continue
-		}
-		text := args[at].(*parse.StringNode).Text
-		queries = append(queries, strings.NewReplacer("%q", `"example"`, "%%", "%").Replace(text))
-	}
-	return queries
 }
