@@ -32,9 +32,14 @@ type config struct {
 	logLevel  slog.Level
 	logFormat string
 	demo      bool
+	usage     bool        // read the analytics
+	list      *memberList // with the command users: what to print
 
 	settings []any // the flags and their values, for the log
 }
+
+// usersCommand prints the members instead of serving.
+const usersCommand = "users"
 
 // errAnswered says that the flags asked for help or the version, and that stdout has it.
 var errAnswered = errors.New("the answer is on stdout")
@@ -44,6 +49,9 @@ var errAnswered = errors.New("the answer is on stdout")
 func parseFlags(args []string, stdout io.Writer) (*config, error) {
 	cfg := &config{}
 	app := newFlags(cfg)
+	if len(args) > 0 && args[0] == usersCommand {
+		app = newUsersFlags(cfg)
+	}
 	app.UsageWriter(stdout)
 	answered := false
 	app.Terminate(func(int) { answered = true })
@@ -62,6 +70,12 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 	if err := factoryapi.CheckURL(cfg.api.URL); err != nil { // before anything is logged, and for --demo too
 		return nil, fmt.Errorf("--factory.url: %w", err)
 	}
+	if cfg.list != nil {
+		return cfg, cfg.list.check(cfg.usage)
+	}
+	if slices.Contains(*cfg.web.WebListenAddresses, "") {
+		return nil, errors.New("--web.listen-address= is empty: give a port, like :10777, or leave the flag out")
+	}
 	if err := web.Validate(*cfg.web.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("--web.config.file=%s: %w", *cfg.web.WebConfigFile, err)
 	}
@@ -71,58 +85,129 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 	return cfg, nil
 }
 
-// newFlags declares the flags, which set cfg.
+// newFlags declares the flags of the exporter, which set cfg.
 func newFlags(cfg *config) *kingpin.Application {
-	app := kingpin.New(program, "Prometheus exporter for the members of a Factory organization.").DefaultEnvars()
-	app.Version(version.Print(program))
-	app.HelpFlag.Short('h').NoEnvar()
-	app.VersionFlag.NoEnvar()
-	declare := func(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
-		value.name = clause.Model().Name
-		clause.SetValue(&value)
-		return clause
-	}
-	flag := func(name, help string, set func(string) error) *kingpin.FlagClause {
-		return declare(app.Flag(name, help), flagValue{set: set})
-	}
-	repeatable := func(name, help string, set func(string) error) *kingpin.FlagClause {
-		return declare(app.Flag(name, help), flagValue{set: set, repeatable: true})
-	}
-	toggle := func(clause *kingpin.FlagClause, target *bool) {
-		declare(clause.Default("false"), flagValue{set: store(target, boolean), boolean: true})
-	}
-
-	flag("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
-		store(&cfg.api.URL, anyText)).Default(factoryapi.DefaultURL)
-	flag("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+keyVariable+" holds the key.",
-		store(&cfg.keyFile, anyText)).PlaceHolder("FILE")
-	flag("factory.page-size", "Users to ask for in one request, from 1 to 100.",
-		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
-	flag("factory.request-timeout", "Longest time for one request and its answer.",
-		store(&cfg.api.RequestTimeout, positiveDuration)).Default("30s")
-	flag("factory.listing-timeout", "Longest time for one whole listing, retries included.",
-		store(&cfg.collector.Schedule.ListingTimeout, positiveDuration)).Default("10m")
-	flag("factory.max-retries", "How many times to ask for a page again after a failure.",
-		store(&cfg.api.MaxRetries, wholeNumber(0, 100))).Default("3")
-	flag("factory.seat-limit", "Number of seats bought, shown as factory_seat_limit. The API does not tell it. 0: not shown.",
-		store(&cfg.collector.SeatLimit, wholeNumber(0, 1<<31-1))).Default("0")
-
+	app := newApplication()
+	flags := flagSet{app}
+	declareAPI(flags, cfg)
 	census := &cfg.collector.Census
-	repeatable("collector.window", "Length of a time window. Members who signed in within it are active, older accounts that did not are idle. Repeatable.",
+	flags.repeatable("collector.window", "Length of a time window. Members who signed in within it are active, older accounts that did not are idle. Repeatable.",
 		func(text string) error {
-			length, err := positiveDuration(text)
+			window, err := window(text)
 			if err != nil {
 				return err
 			}
 			for _, other := range census.Windows {
-				if other.Length == length {
+				if other.Length == window.Length {
 					return fmt.Errorf("given twice (%s)", other.Label)
 				}
 			}
-			census.Windows = append(census.Windows, collector.Window{Label: text, Length: length})
+			census.Windows = append(census.Windows, window)
 			return nil
 		}).Default("1d", "7d", "30d", "90d")
-	repeatable("collector.group-by", "Attribute to count members by: email_domain or metadata.KEY. Repeatable.",
+	declareCounting(flags, cfg)
+	flags.one("collector.group-limit", "How many values of each attribute to show. Those with the most members are kept; the rest are summed as (other).",
+		store(&census.GroupLimit, wholeNumber(1, 1<<31-1))).Default("50")
+	flags.toggle("collector.per-user", "Show two series for each member, labeled with the member's id. This is personal data, and many series.",
+		&census.PerUser)
+	flags.one("collector.cache-ttl", "Use a complete listing that is younger than this instead of listing again.",
+		store(&cfg.collector.Schedule.CacheTTL, duration)).Default("0s")
+	flags.one("collector.max-stale", "How old a complete listing may be and still be shown when a newer one failed or is not ready. 0s: show only a listing that the scrape itself waited for.",
+		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
+
+	cfg.web = kingpinflag.AddFlags(app, ":10777")
+	if socket := app.GetFlag("web.systemd-socket"); socket != nil { // only on Linux
+		declare(socket.Default("false"), flagValue{set: store(cfg.web.WebSystemdSocket, boolean), boolean: true})
+	}
+	flags.one("web.telemetry-path", "Path of the page with the metrics.",
+		store(&cfg.pages.telemetryPath, telemetryPath)).Default("/metrics")
+	flags.one("web.timeout-offset", "Time to take off Prometheus's scrape timeout, so that the answer arrives before it ends.",
+		store(&cfg.pages.timeoutOffset, duration)).Default("500ms")
+	flags.one("web.max-requests", "How many scrapes to answer at once. Others get a 503. 0: no limit.",
+		store(&cfg.pages.maxRequests, wholeNumber(0, 1<<31-1))).Default("40")
+	flags.toggle("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*.",
+		&cfg.pages.disableExporterMetrics)
+	declareProcess(flags, cfg)
+	return app
+}
+
+// newUsersFlags declares the flags of the command users, which set cfg.
+func newUsersFlags(cfg *config) *kingpin.Application {
+	app := newApplication()
+	flags := flagSet{app.Command(usersCommand, "Print the members of the organization, and end. With one of the first flags, print only the members that the metric of that name counts.")}
+	cfg.list = &memberList{}
+	for _, name := range windowFilters {
+		flags.one(name, "Members that factory_users_"+name+" counts, for a window like 30d.",
+			func(text string) (err error) {
+				cfg.list.filters = append(cfg.list.filters, name)
+				cfg.list.window, err = window(text)
+				return err
+			}).PlaceHolder("WINDOW")
+	}
+	flags.toggle(neverSignedIn, "Members that factory_users_never_signed_in counts.", &cfg.list.neverSignedIn)
+	flags.one("format", "How to print the members: table, csv or json, which is one object a line.",
+		store(&cfg.list.format, oneOf("table", "csv", "json"))).Default("table")
+	declareAPI(flags, cfg)
+	declareCounting(flags, cfg)
+	declareProcess(flags, cfg)
+	return app
+}
+
+func newApplication() *kingpin.Application {
+	app := kingpin.New(program, "Prometheus exporter for the members of a Factory organization. With the command users, it prints the members instead: see "+program+" users --help.").DefaultEnvars()
+	app.Version(version.Print(program))
+	app.HelpFlag.Short('h').NoEnvar()
+	app.VersionFlag.NoEnvar()
+	return app
+}
+
+// flagSet declares flags of the exporter or of a command.
+type flagSet struct {
+	parent interface {
+		Flag(name, help string) *kingpin.FlagClause
+	}
+}
+
+func (f flagSet) one(name, help string, set func(string) error) *kingpin.FlagClause {
+	return declare(f.parent.Flag(name, help), flagValue{set: set})
+}
+
+func (f flagSet) repeatable(name, help string, set func(string) error) *kingpin.FlagClause {
+	return declare(f.parent.Flag(name, help), flagValue{set: set, repeatable: true})
+}
+
+func (f flagSet) toggle(name, help string, target *bool) *kingpin.FlagClause {
+	return declare(f.parent.Flag(name, help).Default("false"), flagValue{set: store(target, boolean), boolean: true})
+}
+
+func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
+	value.name = clause.Model().Name
+	clause.SetValue(&value)
+	return clause
+}
+
+// declareAPI declares the flags about the API.
+func declareAPI(flags flagSet, cfg *config) {
+	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
+		store(&cfg.api.URL, anyText)).Default(factoryapi.DefaultURL)
+	flags.one("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+keyVariable+" holds the key.",
+		store(&cfg.keyFile, anyText)).PlaceHolder("FILE")
+	flags.one("factory.page-size", "Users to ask for in one request, from 1 to 100.",
+		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
+	flags.one("factory.request-timeout", "Longest time for one request and its answer.",
+		store(&cfg.api.RequestTimeout, positiveDuration)).Default("30s")
+	flags.one("factory.listing-timeout", "Longest time for one whole listing, retries included.",
+		store(&cfg.collector.Schedule.ListingTimeout, positiveDuration)).Default("10m")
+	flags.one("factory.max-retries", "How many times to ask for a page again after a failure.",
+		store(&cfg.api.MaxRetries, wholeNumber(0, 100))).Default("3")
+	flags.one("factory.seat-limit", "Number of seats bought, shown as factory_seat_limit. The API does not tell it. 0: not shown.",
+		store(&cfg.collector.SeatLimit, wholeNumber(0, 1<<31-1))).Default("0")
+}
+
+// declareCounting declares the flags about what to read and to tell of each member.
+func declareCounting(flags flagSet, cfg *config) {
+	census := &cfg.collector.Census
+	flags.repeatable("collector.group-by", "Attribute to count members by: email_domain or metadata.KEY. Repeatable.",
 		func(text string) error {
 			attribute, err := collector.ParseAttribute(text)
 			if err != nil {
@@ -139,34 +224,18 @@ func newFlags(cfg *config) *kingpin.Application {
 			census.GroupBy = append(census.GroupBy, attribute)
 			return nil
 		}).PlaceHolder("ATTRIBUTE")
-	flag("collector.group-limit", "How many values of each attribute to show. Those with the most members are kept; the rest are summed as (other).",
-		store(&census.GroupLimit, wholeNumber(1, 1<<31-1))).Default("50")
-	toggle(app.Flag("collector.per-user", "Show two series for each member, labeled with the member's id. This is personal data, and many series."),
-		&census.PerUser)
-	flag("collector.cache-ttl", "Use a complete listing that is younger than this instead of listing again.",
-		store(&cfg.collector.Schedule.CacheTTL, duration)).Default("0s")
-	flag("collector.max-stale", "How old a complete listing may be and still be shown when a newer one failed or is not ready. 0s: show only a listing that the scrape itself waited for.",
-		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
+	flags.toggle("collector.usage", "Read the analytics of the organization as well, once a day: who used the product, and how much. This needs an Enterprise plan, and a personal API key of a Manager or Owner. --demo turns it on.",
+		&cfg.usage)
+}
 
-	cfg.web = kingpinflag.AddFlags(app, ":10777")
-	if socket := app.GetFlag("web.systemd-socket"); socket != nil { // only on Linux
-		toggle(socket, cfg.web.WebSystemdSocket)
-	}
-	flag("web.telemetry-path", "Path of the page with the metrics.",
-		store(&cfg.pages.telemetryPath, telemetryPath)).Default("/metrics")
-	flag("web.timeout-offset", "Time to subtract from Prometheus's scrape timeout, so that the answer arrives before it ends.",
-		store(&cfg.pages.timeoutOffset, duration)).Default("500ms")
-	flag("web.max-requests", "How many scrapes to answer at once. Others get a 503. 0: no limit.",
-		store(&cfg.pages.maxRequests, wholeNumber(0, 1<<31-1))).Default("40")
-	toggle(app.Flag("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*."),
-		&cfg.pages.disableExporterMetrics)
-	flag("log.level", "Least severe level to log: debug, info, warn or error.",
+// declareProcess declares the flags about the process.
+func declareProcess(flags flagSet, cfg *config) {
+	flags.one("log.level", "Least severe level to log: debug, info, warn or error.",
 		store(&cfg.logLevel, logLevel)).Default("info")
-	flag("log.format", "Format of log lines: logfmt or json.",
+	flags.one("log.format", "Format of log lines: logfmt or json.",
 		store(&cfg.logFormat, oneOf("logfmt", "json"))).Default("logfmt")
-	toggle(app.Flag("demo", "Serve a simulated organization from inside the process. It needs no key and no network."),
+	flags.toggle("demo", "Serve a simulated organization from inside the process. It needs no key and no network.",
 		&cfg.demo)
-	return app
 }
 
 // visibleFlags returns the flags that configure something.
@@ -242,6 +311,12 @@ func positiveDuration(text string) (time.Duration, error) {
 		return 0, errors.New("must be longer than zero")
 	}
 	return d, err
+}
+
+// window reads the length of a window, which is at least a millisecond.
+func window(text string) (collector.Window, error) {
+	length, err := positiveDuration(text)
+	return collector.Window{Label: text, Length: length}, err
 }
 
 func telemetryPath(text string) (string, error) {

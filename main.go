@@ -19,6 +19,7 @@ import (
 	"time"
 
 	kitlog "github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
 	sloggokit "github.com/tjhop/slog-gokit"
@@ -62,8 +63,8 @@ func completeVersion() {
 	version.Version = cmp.Or(version.Version, stamp, "devel")
 }
 
-// run is the program: it serves until ctx ends. Help and such go to stdout, log
-// lines to stderr.
+// run is the program: it serves until ctx ends, or prints the members. Help and such go
+// to stdout, log lines to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	defer func() {
 		if err != nil { // one line, whatever it quotes
@@ -83,6 +84,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer stopAPI()
+	if cfg.list != nil {
+		return printMembers(ctx, cfg, api, stdout, stderr)
+	}
 	handler, stopListing, err := newExporter(cfg, api, logger)
 	if err != nil {
 		return err
@@ -142,25 +146,41 @@ func startDemo() (url string, credentials factoryapi.Credentials, stop func(), e
 	return "http://" + listener.Addr().String(), key, stop, nil
 }
 
-// newExporter ties the client, the collector and the pages together. stop cancels a
-// listing under way; no other will start.
+// newExporter ties the clients, the collector and the pages together. stop cancels a
+// listing and a reading under way; no other will start.
 func newExporter(cfg *config, api factoryapi.Config, logger *slog.Logger) (handler http.Handler, stop func(), err error) {
-	requests := collector.NewRequestMetrics()
-	api.Observe = requests.Observe
-	client, err := factoryapi.New(api)
+	requests := prometheus.NewRegistry()
+	newClient := func(counted *collector.RequestMetrics) (*factoryapi.Client, error) {
+		requests.MustRegister(counted)
+		api.Observe = counted.Observe
+		return factoryapi.New(api)
+	}
+	client, err := newClient(collector.NewRequestMetrics())
 	if err != nil {
 		return nil, nil, err
 	}
-	census := cfg.collector
-	census.Logger = logger
-	members := collector.New(client, census)
+	closeConnections := client.CloseIdleConnections
+	counting := cfg.collector
+	counting.Logger = logger
+	if cfg.usage {
+		analytics, err := newClient(collector.NewUsageRequestMetrics())
+		if err != nil {
+			return nil, nil, err
+		}
+		counting.Analytics = analytics
+		closeConnections = func() {
+			client.CloseIdleConnections()
+			analytics.CloseIdleConnections()
+		}
+	}
+	members := collector.New(client, counting)
 	handler, err = newHandler(cfg.pages, members, requests, logger)
 	if err != nil {
 		return nil, nil, err
 	}
 	return handler, func() {
 		members.Close()
-		client.CloseIdleConnections()
+		closeConnections()
 	}, nil
 }
 
