@@ -60,13 +60,15 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		return nil, errAnswered
 	case err != nil:
 		if argument, ok := strings.CutPrefix(err.Error(), "unexpected "); ok { // in kingpin's words, and no more
-			err = fmt.Errorf("unexpected argument %q: write a flag with a value as --flag=value, and one that is on or off as --flag or --no-flag", argument)
+			hint := "write a flag with a value as --flag=value, and one that is on or off as --flag or --no-flag"
+			if argument == usersCommand {
+				hint = "write the command before its flags"
+			}
+			err = fmt.Errorf("unexpected argument %q: %s", argument, hint)
 		}
 		return nil, err
 	}
-	if slices.Contains(*cfg.web.WebListenAddresses, "") {
-		return nil, errors.New("--web.listen-address= is empty: give a port, like :10777, or leave the flag out")
-	}
+	cfg.usage = cfg.usage || cfg.demo
 	if err := factoryapi.CheckURL(cfg.api.URL); err != nil { // before anything is logged, and for --demo too
 		return nil, fmt.Errorf("--factory.url: %w", err)
 	}
@@ -80,7 +82,11 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		return nil, fmt.Errorf("--web.config.file=%s: %w", *cfg.web.WebConfigFile, err)
 	}
 	for _, flag := range visibleFlags(app) {
-		cfg.settings = append(cfg.settings, flag.Name, flag.Value.String())
+		value := flag.Value.String()
+		if flag.Name == "collector.usage" {
+			value = strconv.FormatBool(cfg.usage) // as --demo may have it
+		}
+		cfg.settings = append(cfg.settings, flag.Name, value)
 	}
 	return cfg, nil
 }

@@ -228,6 +228,7 @@ func examples(t *testing.T) map[string]string {
 		"collector.group-by":           "email_domain\nmetadata.cost center, location",
 		"collector.group-limit":        "7",
 		"collector.per-user":           "true",
+		"collector.usage":              "true",
 		"collector.cache-ttl":          "15m",
 		"collector.max-stale":          "0s",
 		"web.systemd-socket":           "true",

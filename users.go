@@ -136,7 +136,7 @@ func readMembers(ctx context.Context, cfg *config, client *factoryapi.Client, pr
 		}
 	}
 	if cfg.list.needsUsage() && !usage.Covers(0) {
-		return nil, fmt.Errorf("--%s=%s: the analytics begin on %s and end on %s, which is shorter", cfg.list.filters[0], cfg.list.window.Label, factoryapi.FirstDay, usage.Day())
+		return nil, fmt.Errorf("--%s=%s: the window is too long, because the analytics tell of %s to %s only", cfg.list.filters[0], cfg.list.window.Label, factoryapi.FirstDay, usage.Day())
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, cfg.collector.Schedule.ListingTimeout)
