@@ -10,20 +10,41 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-
-	"factory_exporter/factoryapi/fakeapi"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated tables in docs/")
 
 func TestTableOfFlags(t *testing.T) {
-	table := "| flag | default | environment variable | |\n|---|---|---|---|\n"
+	checkTable(t, "docs/configuration.md", "flags", tableOfFlags(flagModels(t)))
+}
+
+// The command users has a table of the flags that the exporter does not have.
+func TestTableOfFlagsOfUsers(t *testing.T) {
+	shared := map[string]bool{}
 	for _, flag := range flagModels(t) {
+		shared[flag.Name] = true
+	}
+	app := newUsersFlags(&config{})
+	if _, err := app.ParseContext([]string{usersCommand}); err != nil { // names the variables
+		t.Fatal(err)
+	}
+	var flags []*kingpin.FlagModel
+	for _, command := range app.Model().Commands {
+		if command.Name == usersCommand {
+			flags = command.Flags
+		}
+	}
+	own := slices.DeleteFunc(flags, func(flag *kingpin.FlagModel) bool { return shared[flag.Name] })
+	checkTable(t, "docs/usage.md", "flags", tableOfFlags(own))
+}
+
+func tableOfFlags(flags []*kingpin.FlagModel) string {
+	table := "| flag | default | environment variable | |\n|---|---|---|---|\n"
+	for _, flag := range flags {
 		var defaults []string
 		for _, value := range flag.Default {
 			if value != "" {
@@ -32,12 +53,13 @@ func TestTableOfFlags(t *testing.T) {
 		}
 		table += row("`--"+flag.Name+"`", strings.Join(defaults, ", "), "`"+flag.Envar+"`", plain(flag.Help))
 	}
-	checkTable(t, "docs/configuration.md", "flags", table)
+	return table
 }
 
 func TestTableOfMetrics(t *testing.T) {
-	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(100, 1, time.Now())...), testKey))
-	p := start(t, withKey(t, "--factory.url="+api, "--factory.seat-limit=120", "--collector.group-by=email_domain", "--collector.per-user")...)
+	api, _ := usageAPI(t, 100)
+	p := start(t, withKey(t, "--factory.url="+api, "--factory.seat-limit=120", "--collector.group-by=email_domain", "--collector.per-user", "--collector.usage")...)
+	scrapeUsage(t, p)
 	_, _, body := fetch(t, "GET", p.url+"/metrics")
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
@@ -62,19 +84,25 @@ func TestTableOfMetrics(t *testing.T) {
 }
 
 func TestTableOfSeries(t *testing.T) {
-	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), testKey))
+	api, _ := usageAPI(t, 10_000)
 	table := "| options | series |\n|---|---|\n"
 	for _, options := range [][]string{
 		{},
 		{"--collector.group-by=email_domain", "--collector.group-by=metadata.team"},
 		{"--collector.per-user"},
+		{"--collector.usage"},
+		{"--collector.usage", "--collector.group-by=email_domain", "--collector.group-by=metadata.team"},
 	} {
 		p := start(t, withKey(t, append([]string{"--factory.url=" + api, "--web.disable-exporter-metrics"}, options...)...)...)
 		name := "none"
 		if len(options) > 0 {
 			name = "`" + strings.Join(options, " ") + "`"
 		}
-		table += row(name, strconv.Itoa(len(p.scrape(t))))
+		shown := p.scrape(t)
+		if slices.Contains(options, "--collector.usage") {
+			shown = scrapeUsage(t, p)
+		}
+		table += row(name, strconv.Itoa(len(shown)))
 	}
 	checkTable(t, "docs/metrics.md", "series", table)
 }

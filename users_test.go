@@ -34,7 +34,7 @@ func usageAPI(t testing.TB, members int) (url string, server *fakeapi.Server) {
 		}})
 	}
 	analytics := fakeapi.NewAnalytics(workers...)
-	analytics.Choose(fakeapi.Unknowns{Rows: fakeapi.RowPerUserAndDay, IdleDays: true})
+	analytics.Choose(fakeapi.Unknowns{IdleDays: true})
 	server = fakeapi.NewServer(org, testKey)
 	server.SetAnalytics(analytics)
 	return serveAPI(t, server), server
@@ -84,7 +84,7 @@ func TestUsersAreThoseThatTheGaugeCounts(t *testing.T) {
 
 // scrapeUsage scrapes until the analytics have been read and members were counted with
 // them.
-func scrapeUsage(t testing.TB, p *exporter) map[string]float64 {
+func scrapeUsage(t testing.TB, p *exporter) samples {
 	t.Helper()
 	for range 1000 {
 		if samples := p.scrape(t); samples["factory_usage_up"] == 1 {
