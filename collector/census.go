@@ -218,10 +218,9 @@ func (c *Census) classify(user *factoryapi.User) person {
 func (c *Census) find(p person) {
 	c.in.NeverSignedIn = !p.signedIn && !p.mayHaveSignedIn
 	for i, window := range c.cfg.Windows {
-		w := WindowMembership{
-			Active: p.signedIn && p.sinceSignIn <= window.Length,
-			New:    p.created && p.sinceCreation <= window.Length,
-		}
+		w := &c.in.Windows[i]
+		w.Active = p.signedIn && p.sinceSignIn <= window.Length
+		w.New = p.created && p.sinceCreation <= window.Length
 		w.Idle = p.created && !w.New && !w.Active && !p.mayHaveSignedIn
 		if c.usage.Covers(i) {
 			usage := c.usage.windows[i]
@@ -229,19 +228,20 @@ func (c *Census) find(p person) {
 			w.Used = use.used
 			w.Unused = p.created && p.createdAt.Before(usage.days.First.Start()) && !use.used && !use.unclear
 		}
-		c.in.Windows[i] = w
 	}
 }
 
 // count adds the user at hand to the counts of every window.
 func (c *Census) count(windows []WindowCounts) {
-	for i, in := range c.in.Windows {
-		w := &windows[i]
+	for i := range windows {
+		in, w := &c.in.Windows[i], &windows[i]
 		w.Active += one(in.Active)
 		w.Idle += one(in.Idle)
 		w.New += one(in.New)
-		w.Used += one(in.Used)
-		w.Unused += one(in.Unused)
+		if c.usage != nil {
+			w.Used += one(in.Used)
+			w.Unused += one(in.Unused)
+		}
 	}
 }
 
