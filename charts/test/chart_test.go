@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,7 +231,7 @@ func TestImageIsThatOfTheChartUnlessValuesSayOtherwise(t *testing.T) {
 func TestExporterTakesEveryFlagOfTheValues(t *testing.T) {
 	container := install(t, "seats", everything).container(t)
 	root := write(t, map[string]string{"key/api-key": "fk-test", "web/web-config.yml": "{}"})
-	address := start(t, container, root)
+	address := startContainer(t, container, root)
 	if status, _ := get(t, "http://"+address+"/-/ready"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
@@ -371,16 +370,8 @@ func TestSchemaRefuses(t *testing.T) {
 // as a whole.
 func TestRotatedSecretIsUsedWithoutARestart(t *testing.T) {
 	key := "fk-first"
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+key {
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		_, _ = io.WriteString(w, `{"users": [{"id": "u1", "createdAt": "2026-01-02T03:04:05Z"}], "pagination": {"hasMore": false}}`)
-	}))
-	defer api.Close()
-
-	all := install(t, "seats", "apiKeySecret: {name: seats, key: KEY}\nflags: {factory.url: '"+api.URL+"'}")
+	api := serveAPI(t, func() string { return key })
+	all := install(t, "seats", "apiKeySecret: {name: seats, key: KEY}\nflags: {factory.url: '"+api+"'}")
 	container := all.container(t)
 	at := slices.IndexFunc(all.deployment.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.Secret != nil })
 	secret := all.deployment.Spec.Template.Spec.Volumes[at]
@@ -412,7 +403,7 @@ func TestRotatedSecretIsUsedWithoutARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	address := start(t, container, root)
+	address := startContainer(t, container, root)
 	up := func() bool {
 		_, body := get(t, "http://"+address+"/metrics")
 		return strings.Contains(body, "\nfactory_up 1\n")
@@ -440,7 +431,7 @@ func TestProbesSucceedWithAndWithoutAWebConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			container := install(t, "seats", test.values).container(t)
-			address := start(t, container, write(t, map[string]string{"key/api-key": "fk-test", "web/web-config.yml": test.webConfig}))
+			address := startContainer(t, container, write(t, map[string]string{"key/api-key": "fk-test", "web/web-config.yml": test.webConfig}))
 			if status, _ := get(t, "http://"+address+"/-/healthy"); status != test.status {
 				t.Fatalf("status %d, want %d", status, test.status)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,22 +21,29 @@ import (
 // mounts is where the chart mounts what the exporter reads.
 const mounts = "/etc/factory_exporter/"
 
-var listeningOn = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
-
-// start runs the exporter with the arguments of a container, which finds its mounts in root, and returns the
-// address that it listens on. An exporter that ends by itself fails the test.
-func start(t *testing.T, container corev1.Container, root string) (address string) {
+// startContainer runs the exporter as a container of the chart does, but with its mounts in root.
+func startContainer(t *testing.T, container corev1.Container, root string) (address string) {
 	t.Helper()
-	args := []string{"--web.listen-address=127.0.0.1:0"}
+	var args []string
 	for _, arg := range container.Args {
 		args = append(args, strings.Replace(arg, "="+mounts, "="+root+"/", 1))
 	}
-	cmd := exec.Command(exporter, args...)
+	return start(t, nil, args...)
+}
+
+var listeningOn = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+
+// start runs the exporter with variables ("NAME=value") and arguments, and returns the address that it listens on.
+// An exporter that ends by itself fails the test.
+func start(t *testing.T, env []string, args ...string) (address string) {
+	t.Helper()
+	cmd := exec.Command(exporter, append(args, "--web.listen-address=127.0.0.1:0")...)
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "FACTORY_") {
 			cmd.Env = append(cmd.Env, variable)
 		}
 	}
+	cmd.Env = append(cmd.Env, env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -100,4 +108,18 @@ func get(t *testing.T, url string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return response.StatusCode, string(text)
+}
+
+// serveAPI serves an organization of one member to whoever has the key, and returns the URL.
+func serveAPI(t *testing.T, key func() string) string {
+	t.Helper()
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+key() {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"users": [{"id": "u1", "createdAt": "2026-01-02T03:04:05Z"}], "pagination": {"hasMore": false}}`)
+	}))
+	t.Cleanup(api.Close)
+	return api.URL
 }
