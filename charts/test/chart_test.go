@@ -30,8 +30,7 @@ import (
 )
 
 // everything turns on all that the chart has, and sets every value but those of the demo.
-const everything = `
-image: {repository: registry.example.com/factory_exporter, digest: "sha256:` + digest + `", pullPolicy: Always}
+const everything = mirroredImage + `
 imagePullSecrets: [{name: registry}]
 apiKeySecret: {name: factory-emea, key: KEY_1}
 flags:
@@ -85,6 +84,8 @@ tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
 affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}]}]}}}
 fullnameOverride: seats
 `
+
+const mirroredImage = `image: {repository: registry.example.com/factory_exporter, digest: "sha256:` + digest + `"}`
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -147,6 +148,25 @@ func TestPackageHasRegularFilesAndNoOthersThanTheChartNeeds(t *testing.T) {
 		if !slices.Contains(names, "factory-exporter/"+name) {
 			t.Errorf("not in the package: %s", name)
 		}
+	}
+}
+
+func TestReleasedChartHasTheImageAndTheVersionOfTheRelease(t *testing.T) {
+	dir := t.TempDir()
+	image := "ghcr.io/example/factory_exporter@sha256:" + digest
+	release := exec.Command("../package", "1.2.3", image, dir)
+	release.Env = append(os.Environ(), "HELM="+helm)
+	if output, err := release.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	manifest := render(t, filepath.Join(dir, "factory-exporter-1.2.3.tgz"), "seats", strings.TrimPrefix(everything, mirroredImage))
+	want := strings.NewReplacer(
+		"registry.example.com/factory_exporter@sha256:"+digest, image,
+		`app.kubernetes.io/version: "devel"`, `app.kubernetes.io/version: "1.2.3"`,
+		"factory-exporter-0.0.0", "factory-exporter-1.2.3",
+	).Replace(render(t, checkout, "seats", everything))
+	if manifest != want {
+		t.Errorf("got %s\nwant %s", manifest, want)
 	}
 }
 
