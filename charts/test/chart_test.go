@@ -596,3 +596,13 @@ func TestNetworkPolicyLetsScrapesInAndRequestsOut(t *testing.T) {
 		t.Errorf("out: %v, want %q", out, want)
 	}
 }
+
+func TestExamplesOfTheDocumentationInstall(t *testing.T) {
+	examples := regexp.MustCompile("(?s)```yaml\n# values.yaml\n(.*?)```").FindAllStringSubmatch(readFile(t, "docs/kubernetes.md"), -1)
+	if len(examples) == 0 {
+		t.Error("there are none")
+	}
+	for _, example := range examples {
+		install(t, "factory-exporter", example[1])
+	}
+}
