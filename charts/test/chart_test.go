@@ -218,6 +218,33 @@ func TestPodIsAdmittedAsRestricted(t *testing.T) {
 	}
 }
 
+func TestEveryMountHasAVolumeAndEveryFileAMount(t *testing.T) {
+	for name, values := range variants {
+		t.Run(name, func(t *testing.T) {
+			all := install(t, "seats", values)
+			container := all.container(t)
+			var volumes, mounted []string
+			for _, volume := range all.deployment.Spec.Template.Spec.Volumes {
+				volumes = append(volumes, volume.Name)
+			}
+			for _, mount := range container.VolumeMounts {
+				mounted = append(mounted, mount.Name)
+			}
+			if !slices.Equal(volumes, mounted) {
+				t.Errorf("volumes %q, mounts %q", volumes, mounted)
+			}
+			for _, arg := range container.Args {
+				_, file, ok := strings.Cut(arg, "="+mounts)
+				if ok && !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
+					return m.MountPath == mounts+filepath.Dir(file) && m.ReadOnly
+				}) {
+					t.Errorf("nothing is mounted for %s", arg)
+				}
+			}
+		})
+	}
+}
+
 func TestPodHasNothingItDoesNotNeed(t *testing.T) {
 	all := install(t, "factory-exporter", "")
 	pod := all.deployment.Spec.Template.Spec
@@ -348,6 +375,8 @@ func flags(t *testing.T) map[string]string {
 func TestSchemaRefuses(t *testing.T) {
 	for _, test := range []struct{ values, message string }{
 		{"replicaCount: 2", "replicaCount"},
+		{"flags:", "flags"},
+		{"networkPolicy:", "networkPolicy"},
 		{"flags: {factory.seatlimit: 5}", "factory.seatlimit"},
 		{"flags: {factory.seat-limit: many}", "seat-limit"},
 		{"flags: {factory.seat-limit: -1}", "seat-limit"},

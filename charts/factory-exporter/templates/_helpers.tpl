@@ -57,3 +57,42 @@ timeoutSeconds: 5
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* Directories, because a file that is mounted by subPath stays the old one when the Secret changes. */ -}}
+{{- define "factory-exporter.volumeMounts" -}}
+{{- if not .Values.flags.demo }}
+- name: key
+  mountPath: /etc/factory_exporter/key
+  readOnly: true
+{{- end }}
+{{- if .Values.webConfigSecret }}
+- name: web
+  mountPath: /etc/factory_exporter/web
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Only the one container sees the files, so it may read them as whatever user it runs. */ -}}
+{{- define "factory-exporter.volumes" -}}
+{{- if not .Values.flags.demo }}
+- name: key
+  secret:
+    secretName: {{ .Values.apiKeySecret.name }}
+    defaultMode: 0444
+    items:
+      - key: {{ .Values.apiKeySecret.key | quote }}
+        path: api-key
+{{- end }}
+{{- with .Values.webConfigSecret }}
+- name: web
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0444
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
