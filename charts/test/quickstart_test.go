@@ -1,6 +1,7 @@
 package chart_test
 
 import (
+	"encoding/json"
 	"os"
 	"path"
 	"regexp"
@@ -114,5 +115,18 @@ func TestQuickstartInhibitsAlertsThatExist(t *testing.T) {
 				t.Errorf("there is no alert %s", name)
 			}
 		}
+	}
+}
+
+// Grafana's home is a file, and the link in the README is a uid: both are those of one dashboard.
+func TestQuickstartOpensADashboardOfTheProject(t *testing.T) {
+	environment := compose(t, nil, "compose.yml").Services["grafana"].Environment
+	home := path.Base(*environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+	var dashboard struct{ UID string }
+	if err := json.Unmarshal([]byte(readFile(t, "dashboards/"+home)), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	if link := "http://localhost:3000/d/" + dashboard.UID + "?"; !strings.Contains(readFile(t, "quickstart/README.md"), link) {
+		t.Errorf("the README has no link %s", link)
 	}
 }
