@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 // BenchmarkScrape compares a whole scrape with two clients that it is measured by: the

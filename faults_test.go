@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"io"
 	"maps"
@@ -20,6 +19,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 // The fault matrix: each row is something that goes wrong with the API, and is tried on a first,

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A bad value as a user sees it, and mistakes of other kinds, are in testdata/script.
+// Bad values of flags. Other mistakes on the command line, and the files that flags name, are in
+// testdata/script, where they read as a user sees them.
 func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -19,6 +20,47 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 	}{
 		{name: "key file name with a line break", env: env("FACTORY_EXPORTER_FACTORY_API_KEY_FILE", "absent\n"), want: []string{"--factory.api-key-file", "absent"}},
 		{name: "key with a line break inside", env: env(keyVariable, testKey[:20]+"\n"+testKey[20:]), want: []string{keyVariable, "line break"}},
+
+		{name: "page size 0", args: "--factory.page-size=0", want: []string{"--factory.page-size=0", "1 to 100"}},
+		{name: "page size 101", args: "--factory.page-size=101", want: []string{"--factory.page-size=101", "1 to 100"}},
+		{name: "page size rubbish", args: "--factory.page-size=many", want: []string{"--factory.page-size=many", "1 to 100"}},
+		{name: "page size in the environment", env: env("FACTORY_EXPORTER_FACTORY_PAGE_SIZE", "101\n"), want: []string{"--factory.page-size=101", "1 to 100"}},
+		{name: "request timeout zero", args: "--factory.request-timeout=0s", want: []string{"--factory.request-timeout=0s", "zero"}},
+		{name: "request timeout without a unit", args: "--factory.request-timeout=30", want: []string{"--factory.request-timeout=30", "duration"}},
+		{name: "listing timeout negative", args: "--factory.listing-timeout=-1m", want: []string{"--factory.listing-timeout=-1m", "duration"}},
+		{name: "retries negative", args: "--factory.max-retries=-1", want: []string{"--factory.max-retries=-1"}},
+		{name: "seat limit negative", args: "--factory.seat-limit=-1", want: []string{"--factory.seat-limit=-1"}},
+
+		{name: "window rubbish", args: "--collector.window=fortnight", want: []string{"--collector.window=fortnight", "duration"}},
+		{name: "window zero", args: "--collector.window=0d", want: []string{"--collector.window=0d", "zero"}},
+		{name: "window negative", args: "--collector.window=-7d", want: []string{"--collector.window=-7d", "duration"}},
+		{name: "window twice", args: "--collector.window=7d --collector.window=1d --collector.window=7d", want: []string{"--collector.window=7d", "twice"}},
+		{name: "window twice, written differently", args: "--collector.window=7d --collector.window=168h", want: []string{"--collector.window=168h", "twice", "7d"}},
+		{name: "window twice in the environment", env: env("FACTORY_EXPORTER_COLLECTOR_WINDOW", "1d\n24h"), want: []string{"--collector.window=24h", "twice", "1d"}},
+		{name: "windows with commas", args: "--collector.window=7d,30d", want: []string{"--collector.window=7d,30d", "duration", "once for each value"}},
+		{name: "attributes with commas", args: "--collector.group-by=email_domain,metadata.team", want: []string{"--collector.group-by=email_domain,metadata.team", "once for each value"}},
+		{name: "attributes with commas, the first of the metadata", args: "--collector.group-by=metadata.team,email_domain", want: []string{"--collector.group-by=metadata.team,email_domain", "more than one", "once for each value"}},
+		{name: "group-by rubbish", args: "--collector.group-by=team", want: []string{"--collector.group-by=team", "email_domain", "metadata."}},
+		{name: "group-by without a key", args: "--collector.group-by=metadata.", want: []string{"--collector.group-by=metadata."}},
+		{name: "group-by twice", args: "--collector.group-by=email_domain --collector.group-by=email_domain", want: []string{"--collector.group-by=email_domain", "twice"}},
+		{name: "group limit zero", args: "--collector.group-limit=0", want: []string{"--collector.group-limit=0"}},
+		{name: "cache TTL negative", args: "--collector.cache-ttl=-1s", want: []string{"--collector.cache-ttl=-1s", "duration"}},
+		{name: "max stale rubbish", args: "--collector.max-stale=never", want: []string{"--collector.max-stale=never", "duration"}},
+
+		{name: "telemetry path without a slash", args: "--web.telemetry-path=metrics", want: []string{"--web.telemetry-path=metrics", "clean"}},
+		{name: "telemetry path unclean", args: "--web.telemetry-path=/a/../metrics", want: []string{"--web.telemetry-path=/a/../metrics", "clean"}},
+		{name: "telemetry path with a trailing slash", args: "--web.telemetry-path=/metrics/", want: []string{"--web.telemetry-path=/metrics/", "clean"}},
+		{name: "telemetry path with a pattern", args: "--web.telemetry-path=/{metrics}", want: []string{"--web.telemetry-path=/{metrics}", "clean"}},
+		{name: "telemetry path of the landing page", args: "--web.telemetry-path=/", want: []string{"--web.telemetry-path=/", "another page"}},
+		{name: "telemetry path of the health page", args: "--web.telemetry-path=/-/healthy", want: []string{"--web.telemetry-path=/-/healthy", "another page"}},
+		{name: "telemetry path of the ready page", args: "--web.telemetry-path=/-/ready", want: []string{"--web.telemetry-path=/-/ready", "another page"}},
+		{name: "timeout offset rubbish", args: "--web.timeout-offset=half", want: []string{"--web.timeout-offset=half", "duration"}},
+		{name: "max requests negative", args: "--web.max-requests=-1", want: []string{"--web.max-requests=-1"}},
+
+		{name: "log level unknown", args: "--log.level=loud", want: []string{"--log.level=loud", "debug, info, warn, error"}},
+		{name: "log format unknown", args: "--log.format=xml", want: []string{"--log.format=xml", "logfmt, json"}},
+		{name: "boolean rubbish in the environment", env: env("FACTORY_EXPORTER_DEMO", "maybe"), want: []string{"--demo=maybe", "true or false"}},
+		{name: "systemd socket rubbish in the environment", env: env("FACTORY_EXPORTER_WEB_SYSTEMD_SOCKET", "maybe"), want: []string{"--web.systemd-socket=maybe"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			for name, value := range test.env {

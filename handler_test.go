@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"factory_exporter/factoryapi/fakeapi"
 	"io"
 	"maps"
 	"net/http"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 func TestPages(t *testing.T) {

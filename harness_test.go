@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"factory_exporter/factoryapi"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -25,6 +22,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 // testKey is the API key of all tests that do not say otherwise. It is so long that a part of it
@@ -97,14 +97,9 @@ func start(t testing.TB, args ...string) *exporter {
 // startTimeout is how long a program may take until it listens, on a machine that is busy.
 const startTimeout = 30 * time.Second
 
-func (p *exporter) scrape(t testing.TB, header ...string) samples {
+func (p *exporter) scrape(t testing.TB) samples {
 	t.Helper()
-	return p.scrapePath(t, "/metrics", header...)
-}
-
-func (p *exporter) scrapePath(t testing.TB, path string, header ...string) samples {
-	t.Helper()
-	status, _, body := fetch(t, http.MethodGet, p.url+path, header...)
+	status, _, body := fetch(t, http.MethodGet, p.url+"/metrics")
 	if status != http.StatusOK {
 		t.Errorf("scrape: status %d", status)
 	}
@@ -141,7 +136,7 @@ func (o *output) String() string {
 	return string(o.text)
 }
 
-// An organization of this size has a first page, a last one, and several between.
+// An organization of a world has this size: there is a first page, a last one, and several between.
 const (
 	matrixPageSize = 2
 	matrixPages    = 7
@@ -260,28 +255,23 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// servePipe serves on a network in memory until the test ends.
+// servePipe serves on a network in memory until the test ends, with TLS if the server is configured
+// for it.
 func servePipe(t *testing.T, server *http.Server) *fakeapi.Pipe {
 	pipe := fakeapi.NewPipe()
-	serveOn(t, pipe, server)
-	return pipe
-}
-
-// serveOn serves what a listener accepts until the test ends, with TLS if the server is configured
-// for it.
-func serveOn(t *testing.T, listener net.Listener, server *http.Server) {
 	served := make(chan error)
 	go func() {
 		if server.TLSConfig != nil {
-			served <- server.ServeTLS(listener, "", "")
+			served <- server.ServeTLS(pipe, "", "")
 		} else {
-			served <- server.Serve(listener)
+			served <- server.Serve(pipe)
 		}
 	}()
 	t.Cleanup(func() {
 		server.Close()
 		<-served
 	})
+	return pipe
 }
 
 // serveAPI serves an API on a real socket until the test ends, and returns its URL.

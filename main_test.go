@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 func TestStartIsLoggedWithVersionAndConfiguration(t *testing.T) {
@@ -95,7 +96,8 @@ func TestPortInUseEndsTheProgram(t *testing.T) {
 func TestDemoNeedsNoKeyAndSaysWhatToOpen(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--demo", "--web.telemetry-path=/seats")
-	s := p.scrapePath(t, "/seats")
+	_, _, body := fetch(t, http.MethodGet, p.url+"/seats")
+	s := parseSamples(t, body)
 	if s["factory_up"] != 1 || s["factory_users"] < 500 || s[`factory_users_active{window="7d"}`] == 0 || s[`factory_users_idle{window="90d"}`] == 0 {
 		t.Errorf("no demo to look at: up %g, users %g, active %g, idle %g",
 			s["factory_up"], s["factory_users"], s[`factory_users_active{window="7d"}`], s[`factory_users_idle{window="90d"}`])

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"maps"
 	"math"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 // TestNumbers compares what the whole program says with a count of the same members by hand.
