@@ -208,7 +208,7 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // a client that has not read its answer by now loses it
 	}
-	<-stopped // its error says that the server was shut down
+	_ = <-stopped // it says that the server was shut down
 	return nil
 }
 

@@ -87,7 +87,7 @@ func TestUsersAreThoseThatTheGaugeCounts(t *testing.T) {
 func scrapeUsage(t testing.TB, p *exporter) samples {
 	t.Helper()
 	for range 1000 {
-		if samples := p.scrape(t); samples["factory_usage_up"] == 1 {
+		if got := p.scrape(t); got["factory_usage_up"] == 1 {
 			return p.scrape(t)
 		}
 	}
@@ -301,8 +301,7 @@ func TestUsersOfTheDemo(t *testing.T) {
 // users runs the command as a process, with a file as its stderr.
 func users(t *testing.T, stderr *os.File, args ...string) (stdout string, exit int) {
 	t.Helper()
-	command := exec.Command(os.Args[0], append([]string{"users"}, args...)...)
-	command.Env = append(os.Environ(), asProgram+"=1")
+	command := exec.Command(program, append([]string{"users"}, args...)...) // which scripts call as well
 	command.Stderr = stderr
 	out, err := command.Output()
 	if err != nil && command.ProcessState == nil {

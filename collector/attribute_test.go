@@ -106,17 +106,3 @@ func TestAttributeMetadata(t *testing.T) {
 		})
 	}
 }
-
-// attributes parses names.
-func attributes(t testing.TB, names ...string) []collector.Attribute {
-	t.Helper()
-	var parsed []collector.Attribute
-	for _, name := range names {
-		attribute, err := collector.ParseAttribute(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parsed = append(parsed, attribute)
-	}
-	return parsed
-}

@@ -16,11 +16,6 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// now is the instant of every census here.
-var now = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
-
-const day = 24 * time.Hour
-
 // Timestamps that are no points in time.
 var (
 	missing    = factoryapi.Timestamp{}

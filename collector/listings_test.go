@@ -261,17 +261,14 @@ func TestWithoutMaxStaleAScrapeShowsOnlyWhatItWaitedFor(t *testing.T) {
 
 func TestListingIsCompleteOrNothing(t *testing.T) {
 	for name, spoil := range map[string]fakeapi.Behavior{
-		"500":                fakeapi.Status(http.StatusInternalServerError),
-		"401":                fakeapi.Status(http.StatusUnauthorized),
-		"a redirect":         fakeapi.Redirect("http://elsewhere.example/"),
-		"a transfer cut off": fakeapi.CutTransfer(),
-		"JSON cut off":       fakeapi.CutJSON(),
-		"HTML":               fakeapi.Respond(http.StatusOK, "text/html", "<html>"),
-		"an empty object":    fakeapi.Respond(http.StatusOK, "application/json", "{}"),
-		"a timeout":          fakeapi.HangInBody(),
-		"a list that goes round": func(w http.ResponseWriter, r *http.Request, page []byte) {
-			fakeapi.Cursor(r.URL.Query().Get("cursor"))(w, r, page)
-		},
+		"500":                    fakeapi.Status(http.StatusInternalServerError),
+		"401":                    fakeapi.Status(http.StatusUnauthorized),
+		"a transfer cut off":     fakeapi.CutTransfer(),
+		"JSON cut off":           fakeapi.CutJSON(),
+		"HTML":                   fakeapi.Respond(http.StatusOK, "text/html", "<html>"),
+		"an empty object":        fakeapi.Respond(http.StatusOK, "application/json", "{}"),
+		"a timeout":              fakeapi.HangInBody(),
+		"a list that goes round": fakeapi.CursorAgain(0),
 	} {
 		for _, page := range []int{1, 2, fakeapi.LastPage} {
 			t.Run(fmt.Sprintf("%s on page %d", name, page), func(t *testing.T) {

@@ -27,7 +27,7 @@ func TestCloseIdleConnectionsEndsThem(t *testing.T) {
 	network := serve(t, organizationOf(1))
 	client := newClient(t, network, factoryapi.Config{})
 	for want := range 2 {
-		if _, err := firstPage(t.Context(), client); err != nil {
+		if err := askOnce(t.Context(), client); err != nil {
 			t.Fatal(err)
 		}
 		if got := network.Dials(); got != want+1 {
@@ -139,7 +139,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := firstPage(t.Context(), client); err != nil {
+	if err := askOnce(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := (<-requests).URL.String(), "https://api.factory.ai/api/v0/organization/users?limit=100"; got != want {

@@ -335,7 +335,7 @@ func TestARevokedKeyIsReplacedWithoutANewClient(t *testing.T) {
 	} {
 		write(t, path, tt.file)
 		api.SetKey(tt.accepted)
-		_, err := firstPage(t.Context(), client)
+		err := askOnce(t.Context(), client)
 		if tt.want == "" && err != nil || tt.want != "" && apiError(t, err).Reason() != tt.want {
 			t.Errorf("file with %s, API with %s: error %v, want %q", tt.file, tt.accepted, err, tt.want)
 		}

@@ -148,10 +148,10 @@ func collect(users iter.Seq2[factoryapi.User, error]) ([]factoryapi.User, error)
 	return all, nil
 }
 
-// firstPage lists no more than one page.
-func firstPage(ctx context.Context, client *factoryapi.Client) (factoryapi.Page, error) {
-	for page, err := range client.Pages(ctx) {
-		return page, err
+// askOnce asks for no more than one page.
+func askOnce(ctx context.Context, client *factoryapi.Client) error {
+	for _, err := range client.Pages(ctx) {
+		return err
 	}
 	panic("a listing without a page or an error")
 }
@@ -285,7 +285,7 @@ func toJSON(t *testing.T, text string) string {
 func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factoryapi.Error {
 	t.Helper()
 	client := newClient(t, nil, factoryapi.Config{Credentials: staticKey(t, apiKey), Transport: transport})
-	_, err := firstPage(t.Context(), client)
+	err := askOnce(t.Context(), client)
 	return apiError(t, err)
 }
 

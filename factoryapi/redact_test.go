@@ -114,7 +114,7 @@ func TestNoPartOfTheKeyComesBack(t *testing.T) {
 
 func TestWithoutAKeyThereIsNothingToScrub(t *testing.T) {
 	client := newClient(t, nil, factoryapi.Config{Credentials: factoryapi.StaticKey{}, Transport: answer{status: 401, body: "no key"}})
-	if _, err := firstPage(t.Context(), client); apiError(t, err).Message != "no key" {
+	if err := askOnce(t.Context(), client); apiError(t, err).Message != "no key" {
 		t.Errorf("error %v", err)
 	}
 }

@@ -137,7 +137,7 @@ func TestTheKeyStaysWithTheConfiguredHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "302" {
+	if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "302" {
 		t.Errorf("error %v", err)
 	}
 	if got := other.count(); got != 0 {
@@ -274,7 +274,7 @@ func TestNoServerToConnectToIsATimeout(t *testing.T) {
 		nobody := fakeapi.NewPipe() // nobody accepts
 		defer nobody.Close()
 		client := newClient(t, nobody, factoryapi.Config{RequestTimeout: time.Second})
-		if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "timeout" {
+		if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "timeout" {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -287,7 +287,7 @@ func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
 		network := serve(t, api)
 		transport := &http.Transport{DialContext: network.DialContext, ResponseHeaderTimeout: time.Second}
 		client := newClient(t, network, factoryapi.Config{Transport: transport})
-		if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "timeout" {
+		if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "timeout" {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -340,7 +340,7 @@ func TestAnErrorWhoseBodyHangsCountsByItsStatus(t *testing.T) {
 				client := newClient(t, serve(t, api), factoryapi.Config{Observe: seen.observe})
 				ctx, cancel := context.WithTimeout(t.Context(), listingTimeout)
 				defer cancel()
-				_, err := firstPage(ctx, client)
+				err := askOnce(ctx, client)
 				if got := apiError(t, err).Reason(); got != "403" {
 					t.Errorf("error %v", err)
 				}
@@ -436,7 +436,7 @@ func TestACompressedAnswerWhoseTransferBreaksOffIsAConnectionError(t *testing.T)
 		fakeapi.CutTransfer()(w, r, packed(t, string(page)))
 	}})
 	client := newClient(t, serve(t, api), factoryapi.Config{})
-	if _, err := firstPage(t.Context(), client); apiError(t, err).Reason() != "connection" {
+	if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "connection" {
 		t.Errorf("error %v", err)
 	}
 }

@@ -110,7 +110,7 @@ func TestBackOffGrowsAndIsJittered(t *testing.T) {
 		var waits [retries][]time.Duration
 		for range listings {
 			requests.forget()
-			if _, err := firstPage(t.Context(), client); err == nil {
+			if err := askOnce(t.Context(), client); err == nil {
 				t.Fatal("no error")
 			}
 			for i, wait := range requests.gaps() {
@@ -195,7 +195,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 					var requests arrivals
 					var seen observer
 					client := newClient(t, serve(t, requests.of(api)), factoryapi.Config{MaxRetries: 1, Observe: seen.observe})
-					if _, err := firstPage(t.Context(), client); err != nil {
+					if err := askOnce(t.Context(), client); err != nil {
 						t.Fatal(err)
 					}
 					if got := apiError(t, seen.ended[0]).RetryAfter; got != tt.want {
@@ -251,7 +251,7 @@ func TestRetryAfterDoesNotShortenTheBackOff(t *testing.T) {
 		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1")})
 		var requests arrivals
 		client := newClient(t, serve(t, requests.of(api)), factoryapi.Config{MaxRetries: 8})
-		if _, err := firstPage(t.Context(), client); err == nil {
+		if err := askOnce(t.Context(), client); err == nil {
 			t.Fatal("no error")
 		}
 		least := 250 * time.Millisecond
@@ -286,7 +286,7 @@ func TestAWaitPastTheDeadlineFailsAtOnce(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
 				start := time.Now()
-				_, err := firstPage(ctx, client)
+				err := askOnce(ctx, client)
 				if got := apiError(t, err); got.Reason() != "429" || got.RetryAfter <= 0 {
 					t.Errorf("error %v, which asks for %s", err, got.RetryAfter)
 				}
@@ -305,7 +305,7 @@ func TestAWaitPastTheDeadlineFailsAtOnce(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 			defer cancel()
 			start := time.Now()
-			_, err := firstPage(ctx, client)
+			err := askOnce(ctx, client)
 			if got, waited := apiError(t, err).Reason(), time.Since(start); got != "503" || waited != 0 {
 				t.Errorf("error %v after %s", err, waited)
 			}
@@ -350,7 +350,7 @@ func FuzzRetryAfter(f *testing.F) {
 			header: http.Header{"Retry-After": {value}},
 		}})
 		before := time.Now()
-		_, err := firstPage(t.Context(), client)
+		err := askOnce(t.Context(), client)
 		after := time.Now()
 		got := apiError(t, err).RetryAfter
 

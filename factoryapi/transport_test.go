@@ -169,7 +169,7 @@ func TestHTTPSProxyIsUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = firstPage(t.Context(), client)
+	err = askOnce(t.Context(), client)
 	if got := apiError(t, err); got.Reason() != "connection" || !strings.HasPrefix(got.Message, "proxy "+host+": ") || strings.Contains(got.Message, "hidden") {
 		t.Errorf("error %q, want one that begins with the proxy's host", got)
 	}

@@ -1,0 +1,230 @@
+package collector_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"factory_exporter/collector"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+// update makes the golden files anew: go test ./collector -update
+var update = flag.Bool("update", false, "write the files in testdata that exposed metrics are compared with")
+
+func TestExpositionOfAnOrganization(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, everything(t))
+		f.api.SetLatency(250 * time.Millisecond)
+		golden(t, "testdata/scrape.prom", exposition(t, f.Scrape(t.Context()), f.requests))
+	})
+}
+
+func TestExpositionOfFailuresFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, everything(t))
+		f.api.SetLatency(250 * time.Millisecond)
+		f.api.SetKey("rotated")
+		golden(t, "testdata/scrape_failing.prom", exposition(t, f.Scrape(t.Context()), f.requests))
+	})
+}
+
+func TestOptionalSeriesAreAbsentByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: everything(t).members, collector: collector.Config{Census: windows("1d")}})
+		text := exposition(t, f.Scrape(t.Context()))
+		for _, name := range []string{"factory_seat_limit", "by_attribute", "factory_user_"} {
+			if strings.Contains(text, name) {
+				t.Errorf("%s is exposed", name)
+			}
+		}
+	})
+}
+
+func TestPerUserTimestamps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{
+			members: []fakeapi.Member{
+				{ID: "known", CreatedAt: "1999-12-31T22:00:00Z", LastSignInAt: "2000-01-01T01:00:00.125+01:00"},
+				{ID: "never", CreatedAt: "1999-12-31T22:00:00.5Z"},
+				{ID: "null", CreatedAt: "1999-12-31T22:00:00Z", Raw: map[string]json.RawMessage{"lastSignInAt": []byte("null")}},
+				{ID: "unreadable", CreatedAt: "yesterday", LastSignInAt: "today"},
+				{ID: "empty", CreatedAt: "", LastSignInAt: ""},
+				{ID: "numbers", Raw: map[string]json.RawMessage{"createdAt": []byte("0"), "lastSignInAt": []byte("0")}},
+				{ID: "future", CreatedAt: "9999-12-31T23:59:59Z", LastSignInAt: "2300-01-01T00:00:00Z"},
+			},
+			collector: collector.Config{Census: collector.CensusConfig{PerUser: true}},
+		})
+		created := func(id string) string { return fmt.Sprintf("factory_user_created_timestamp_seconds{id=%q}", id) }
+		signedIn := func(id string) string {
+			return fmt.Sprintf("factory_user_last_sign_in_timestamp_seconds{id=%q}", id)
+		}
+		f.scrape(t, t.Context()).check(t, "per user", samples{
+			"factory_users":  7,
+			created("known"): 946677600, signedIn("known"): 946684800.125,
+			created("never"): 946677600.5, signedIn("never"): absent,
+			created("null"): 946677600, signedIn("null"): absent,
+			created("unreadable"): absent, signedIn("unreadable"): absent,
+			created("empty"): absent, signedIn("empty"): absent,
+			created("numbers"): absent, signedIn("numbers"): absent,
+			created("future"): 253402300799, signedIn("future"): 10413792000,
+		})
+	})
+}
+
+func TestPerUserLeavesWithTheMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a", "b"), collector: collector.Config{Census: collector.CensusConfig{PerUser: true}}})
+		f.scrape(t, t.Context())
+		f.org.Remove("a")
+		got := f.scrape(t, t.Context())
+		if n := got.count("factory_user_created_timestamp_seconds"); n != 1 || got.count("factory_user_last_sign_in_timestamp_seconds") != 1 {
+			t.Errorf("%d series of created, %v", n, got)
+		}
+	})
+}
+
+func TestLabelValuesFromTheAPIDoNotFailAScrape(t *testing.T) {
+	const large = 100_000
+	values := map[string]string{ // as sent, and what a label must have, empty if that is not given
+		`say "hi"`:                         `say "hi"`,
+		"two\nlines":                       "two\nlines",
+		`back\slash\n`:                     `back\slash\n`,
+		"control \x00\x1b[31m\u0085\ufeff": "control \x00\x1b[31m\u0085\ufeff",
+		"{le=\"1\"} 5 # EOF":               "{le=\"1\"} 5 # EOF",
+		"日本語🙂":                             "日本語🙂",
+		"broken BYTES here":                "",
+		strings.Repeat("x", large) + "1":   "",
+		strings.Repeat("x", large) + "2":   "",
+		strings.Repeat("é", large):         "",
+		strings.Repeat("BYTES ", 50_000):   "",
+		`lone \ud800 surrogate`:            `lone \ud800 surrogate`,
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var users []fakeapi.Member
+		for value := range values {
+			users = append(users, fakeapi.Member{ID: "id " + value, Email: "a@" + value, CreatedAt: "1999-01-01T00:00:00Z", Metadata: map[string]string{"team": value}})
+		}
+		f := newFixture(t, settings{
+			members: users,
+			collector: collector.Config{Census: collector.CensusConfig{
+				GroupBy: attributes(t, "email_domain", "metadata.team"), GroupLimit: len(values), PerUser: true,
+			}},
+		})
+		f.api.Inject(fakeapi.Fault{Serve: fakeapi.Replace("BYTES", "\xff\xfe")})
+
+		text := exposition(t, f.Scrape(t.Context()))
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		teams, domains, ids := map[string]bool{}, map[string]bool{}, map[string]bool{}
+		for _, metric := range families["factory_users_by_attribute"].GetMetric() {
+			switch labels := metric.GetLabel(); labels[0].GetValue() {
+			case "metadata.team":
+				teams[labels[1].GetValue()] = true
+			case "email_domain":
+				domains[labels[1].GetValue()] = true
+			}
+		}
+		for _, metric := range families["factory_user_created_timestamp_seconds"].GetMetric() {
+			ids[metric.GetLabel()[0].GetValue()] = true
+		}
+		if len(teams) != len(values) || len(ids) != len(values) {
+			t.Errorf("%d teams, %d ids; want %d each", len(teams), len(ids), len(values))
+		}
+		for _, want := range values {
+			if want != "" && (!teams[want] || !ids["id "+want]) {
+				t.Errorf("%q: team %t, id %t", want, teams[want], ids["id "+want])
+			}
+		}
+		if len(domains) != 4 { // of many x, ending in 1 and in 2; of many é; and (none)
+			t.Errorf("domains %q", slices.Collect(maps.Keys(domains)))
+		}
+		for _, line := range strings.Split(text, "\n") {
+			if len(line) > 2000 {
+				t.Errorf("a line of %d bytes: %s...", len(line), line[:100])
+			}
+		}
+	})
+}
+
+func TestSeriesDoNotGrowWithTheOrganization(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		count := func(n int) int {
+			f := newFixture(t, settings{members: fakeapi.Generate(n, 1, time.Now()), collector: collector.Config{Census: windows("1d", "7d", "30d", "90d")}})
+			got := f.scrape(t, t.Context())
+			got.check(t, "generated", samples{"factory_users": float64(n)})
+			return len(got)
+		}
+		small := count(1)
+		if large := count(10_000); small != large {
+			t.Errorf("%d series for one member, %d for 10,000", small, large)
+		}
+	})
+}
+
+// everything is an organization that has an example of all there is, with all options.
+// Its time is that at which a synctest bubble begins: 2000-01-01 00:00 UTC.
+func everything(t testing.TB) settings {
+	t.Helper()
+	team := func(name string) map[string]string { return map[string]string{"team": name} }
+	s := settings{
+		client: factoryapi.Config{PageSize: 4},
+		members: []fakeapi.Member{
+			{ID: "user_01", Email: "daily@acme.example", CreatedAt: "1998-01-01T00:00:00.000Z", LastSignInAt: "1999-12-31T23:00:00.500Z", Metadata: team("platform")},
+			{ID: "user_02", Email: "week@ACME.example", CreatedAt: "1998-06-01T00:00:00Z", LastSignInAt: "1999-12-25T00:00:00Z", Metadata: team("platform")},
+			{ID: "user_03", Email: "idle@acme.example", CreatedAt: "1999-01-01T00:00:00Z", LastSignInAt: "1999-11-17T00:00:00Z", Metadata: team("payments")},
+			{ID: "user_04", Email: "never@partner.example", CreatedAt: "1999-09-01T00:00:00+02:00", Metadata: team("Data \"& AI\"\n")},
+			{ID: "user_01", Email: "daily@acme.example", CreatedAt: "1998-01-01T00:00:00.000Z", Metadata: team("platform")}, // once more
+			{ID: "user_05", Email: "invited@partner.example", CreatedAt: "1999-12-31T22:00:00Z"},
+			{ID: "user_06", Email: "future@acme.example", CreatedAt: "2000-01-02T00:00:00Z", LastSignInAt: "2000-01-02T00:00:00Z", Metadata: team("payments")},
+			{ID: "user_07", Email: "badcreated@contractor.example", CreatedAt: "some time ago", LastSignInAt: "1999-12-31T12:00:00Z"},
+			{ID: "user_08", Email: "badsignin@contractor.example", CreatedAt: "1998-01-01T00:00:00Z", LastSignInAt: "of late", Metadata: team("platform")},
+			{ID: "user_09", Email: "no address", CreatedAt: "1999-12-01T00:00:00Z", LastSignInAt: "1999-12-15T00:00:00Z", Metadata: team("search")},
+		},
+	}
+	s.collector.Census = windows("1d", "7d", "30d", "90d")
+	s.collector.Census.GroupBy = attributes(t, "email_domain", "metadata.team")
+	s.collector.Census.GroupLimit = 2
+	s.collector.Census.PerUser = true
+	s.collector.SeatLimit = 12
+	return s
+}
+
+// golden compares text with a file, or makes the file.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range max(len(gotLines), len(wantLines)) {
+		if i >= len(gotLines) || i >= len(wantLines) || gotLines[i] != wantLines[i] {
+			t.Fatalf("%s, line %d and on:\ngot\n%s\nwant\n%s", path, i+1, lines(gotLines, i), lines(wantLines, i))
+		}
+	}
+}
+
+// lines returns a few of the lines from the i-th on.
+func lines(all []string, i int) string {
+	return strings.Join(all[min(i, len(all)):min(i+3, len(all))], "\n")
+}
