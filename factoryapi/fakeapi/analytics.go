@@ -1,6 +1,7 @@
 package fakeapi
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -14,8 +15,9 @@ import (
 // AnalyticsPath is what the paths of the analytics begin with, below the base URL.
 const AnalyticsPath = "/api/v1/analytics/"
 
-// firstDay is where the history of the analytics begins.
-var firstDay = time.Date(2026, 1, 14, 0, 0, 0, 0, time.UTC)
+// firstDay is 2026-01-14, where the history of the analytics begins, in seconds since
+// 1970 began.
+const firstDay = 20467 * 24 * 60 * 60
 
 // Work is what somebody did with the product on one day.
 type Work struct {
@@ -166,11 +168,11 @@ func (a *Analytics) request(query url.Values) (*request, error) {
 	}
 	switch {
 	case r.first.After(r.last):
-		return nil, fmt.Errorf("startDate is after endDate")
-	case r.first.Before(firstDay):
-		return nil, fmt.Errorf("startDate: there is no data before %s", firstDay.Format(time.DateOnly))
+		return nil, errors.New("startDate is after endDate")
+	case r.first.Unix() < firstDay:
+		return nil, errors.New("startDate: there is no data before 2026-01-14")
 	case r.last.After(a.yesterday()):
-		return nil, fmt.Errorf("endDate: there is no data after yesterday")
+		return nil, errors.New("endDate: there is no data after yesterday")
 	case a.unknowns.MaxDays > 0 && r.last.Sub(r.first) >= time.Duration(a.unknowns.MaxDays)*day:
 		return nil, fmt.Errorf("startDate: the range is longer than %d days", a.unknowns.MaxDays)
 	}
@@ -196,7 +198,7 @@ func (a *Analytics) yesterday() time.Time {
 
 // on returns what a worker did on a day, as far as the analytics tell it by now.
 func (a *Analytics) on(w *Worker, d time.Time) (Work, bool) {
-	if a.isMissing(d) || d.Before(firstDay) {
+	if a.isMissing(d) || d.Unix() < firstDay {
 		return Work{}, false
 	}
 	return w.On(d)
