@@ -102,6 +102,9 @@ type Analytics struct {
 	mu       sync.Mutex
 	unknowns Unknowns
 	workers  []Worker // by id
+	// handedOut has the numbers of the pages at the cursors that were handed out, which
+	// are user ids and do not tell.
+	handedOut map[string]int
 }
 
 // NewAnalytics returns the analytics of these workers.
@@ -305,18 +308,12 @@ func (a *Analytics) users(b []byte, r *request) (page, error) {
 	if a.unknowns.Rows == RowPerUserAndDay {
 		return a.pageOfRows(b, r)
 	}
-	p := page{last: true}
+	p := page{number: max(1, a.handedOut[r.position(r.cursor)]), last: true}
 	b = append(b, `{"data":[`...)
-	before, users := 0, 0 // with a row: before the page, and in it
-	next := ""
-	for i := range a.workers {
-		w := &a.workers[i]
-		if w.ID <= r.cursor {
-			if a.hasRow(w, r) {
-				before++
-			}
-			continue
-		}
+	users, next := 0, ""
+	first := sort.Search(len(a.workers), func(i int) bool { return a.workers[i].ID > r.cursor })
+	for i := range a.workers[first:] {
+		w := &a.workers[first+i]
 		if users == r.limit {
 			if a.hasRow(w, r) {
 				p.last = false
@@ -330,9 +327,19 @@ func (a *Analytics) users(b []byte, r *request) (page, error) {
 			next = w.ID
 		}
 	}
-	p.number = before/r.limit + 1
+	if !p.last {
+		if a.handedOut == nil {
+			a.handedOut = map[string]int{}
+		}
+		a.handedOut[r.position(next)] = p.number + 1
+	}
 	p.body = a.appendEnd(b, r, p.last, next)
 	return p, nil
+}
+
+// position names the page at a cursor, which is the same in the answers of other ranges.
+func (r *request) position(cursor string) string {
+	return fmt.Sprint(r.first.Unix(), r.last.Unix(), r.limit, cursor)
 }
 
 func (a *Analytics) hasRow(w *Worker, r *request) bool {
