@@ -142,7 +142,7 @@ func newUsersFlags(cfg *config) *kingpin.Application {
 	app := newApplication()
 	flags := flagSet{app.Command(usersCommand, "Print the members of the organization, and end. With one of the first flags, print only the members that the metric of that name counts.")}
 	cfg.list = &memberList{}
-	for _, name := range windowFilters {
+	for _, name := range []string{"idle", "active", "new", "used", "unused"} {
 		flags.one(name, "Members that factory_users_"+name+" counts, for a window like 30d.",
 			func(text string) (err error) {
 				cfg.list.filters = append(cfg.list.filters, name)
@@ -182,8 +182,8 @@ func (f flagSet) repeatable(name, help string, set func(string) error) *kingpin.
 	return declare(f.parent.Flag(name, help), flagValue{set: set, repeatable: true})
 }
 
-func (f flagSet) toggle(name, help string, target *bool) *kingpin.FlagClause {
-	return declare(f.parent.Flag(name, help).Default("false"), flagValue{set: store(target, boolean), boolean: true})
+func (f flagSet) toggle(name, help string, target *bool) {
+	declare(f.parent.Flag(name, help).Default("false"), flagValue{set: store(target, boolean), boolean: true})
 }
 
 func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {

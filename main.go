@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,7 +45,12 @@ func main() {
 		stop() // a second signal ends the process at once
 		// One signal is enough, even where something hangs that cannot be canceled,
 		// such as reading a key file from a network that is gone.
-		time.AfterFunc(stopTimeout+time.Second/2, func() { os.Exit(0) })
+		time.AfterFunc(stopTimeout+time.Second/2, func() {
+			if slices.Contains(os.Args[1:min(2, len(os.Args))], usersCommand) {
+				os.Exit(1) // the list was not printed
+			}
+			os.Exit(0)
+		})
 	})
 	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: error: %s\n", program, err)

@@ -20,17 +20,11 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// windowFilters are the flags of the command users that take a window.
-var windowFilters = [...]string{"idle", "active", "new", "used", "unused"}
-
 const neverSignedIn = "never-signed-in"
-
-// lastUseWindow is how far back the column last_used looks, at least.
-var lastUseWindow = collector.Window{Label: "90d", Length: 90 * 24 * time.Hour}
 
 // memberList says which members to print, and how.
 type memberList struct {
-	filters       []string // those of windowFilters that were given
+	filters       []string // the names of those with a window that were given
 	window        collector.Window
 	neverSignedIn bool
 	format        string // table, csv or json
@@ -128,7 +122,8 @@ func readMembers(ctx context.Context, cfg *config, client *factoryapi.Client, pr
 		census.Windows = []collector.Window{cfg.list.window}
 	}
 	if cfg.usage {
-		census.Windows = append(census.Windows, lastUseWindow)
+		// The column last_used looks back so far, or as far as the filter.
+		census.Windows = append(census.Windows, collector.Window{Length: 90 * 24 * time.Hour})
 		progress.show("Reading the analytics")
 		var err error
 		if usage, err = readUsage(ctx, client, census.Windows); err != nil {

@@ -520,7 +520,7 @@ func TestKeyOfAnAnalyticsErrorIsNotLogged(t *testing.T) {
 func TestUsageDoesNotGrowInAMonth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)
-		const members, extra = 300, 3
+		const members, extra = 100, 3
 		s := settings{members: fakeapi.Generate(members, 1, may31), collector: collector.Config{Census: windows("1d", "7d", "30d", "90d")}}
 		var workers []fakeapi.Worker
 		for i := range members * extra { // most of them no members any more

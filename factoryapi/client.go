@@ -1,5 +1,6 @@
-// Package factoryapi is a client for the part of the Factory API
-// (https://docs.factory.ai) that lists the members of an organization.
+// Package factoryapi is a client for two parts of the Factory API
+// (https://docs.factory.ai): the list of the members of an organization, and the
+// analytics of what they do.
 //
 // It sends one request at a time, retries failures that may pass, and never takes an
 // answer that it does not understand for an empty organization.

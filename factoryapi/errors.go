@@ -22,8 +22,8 @@ const (
 	KindTimeout Kind = "timeout"
 	// KindConnection: there was no connection, or it broke.
 	KindConnection Kind = "connection"
-	// KindInvalidResponse: the API claimed success with something that is not a
-	// page of users.
+	// KindInvalidResponse: the API claimed success with something that is not what was
+	// asked for.
 	KindInvalidResponse Kind = "invalid_response"
 )
 

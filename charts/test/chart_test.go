@@ -44,6 +44,7 @@ flags:
   collector.group-by: [email_domain, "metadata.cost center"]
   collector.group-limit: 20
   collector.per-user: true
+  collector.usage: true
   collector.cache-ttl: 5m
   collector.max-stale: 1h
   web.telemetry-path: /seats

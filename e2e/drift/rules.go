@@ -39,6 +39,9 @@ func ReadRules(file string) ([]Rule, error) {
 // makes to those that are known. The queries in annotations are run by promtool test
 // rules.
 func (r *Rule) Check(c *Checker) error {
+	if r.Alert != "" { // it may ask whether it fires already
+		c.addAlert(Labels{"alertname": {r.Alert}, "alertstate": {"pending", "firing"}})
+	}
 	made, err := c.Check(r.Expr)
 	if err != nil {
 		return fmt.Errorf("rule %s: %w", r.Alert+r.Record, err)
@@ -50,14 +53,17 @@ func (r *Rule) Check(c *Checker) error {
 		c.Known[r.Record] = made
 		return nil
 	}
-	made["alertname"], made["alertstate"] = []string{r.Alert}, []string{"pending", "firing"}
+	c.addAlert(made)
+	return nil
+}
+
+func (c *Checker) addAlert(labels Labels) {
 	for _, name := range []string{"ALERTS", "ALERTS_FOR_STATE"} {
 		if c.Known[name] == nil {
 			c.Known[name] = Labels{}
 		}
-		c.Known[name].add(made)
+		c.Known[name].add(labels)
 	}
-	return nil
 }
 
 // ReadRuleTests reads the series and the expressions of a file for promtool test rules.

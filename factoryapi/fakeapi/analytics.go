@@ -1,6 +1,7 @@
 package fakeapi
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -14,8 +15,9 @@ import (
 // AnalyticsPath is what the paths of the analytics begin with, below the base URL.
 const AnalyticsPath = "/api/v1/analytics/"
 
-// firstDay is where the history of the analytics begins.
-var firstDay = time.Date(2026, 1, 14, 0, 0, 0, 0, time.UTC)
+// firstDay is 2026-01-14, where the history of the analytics begins, in seconds since
+// 1970 began.
+const firstDay = 20467 * 24 * 60 * 60
 
 // Work is what somebody did with the product on one day.
 type Work struct {
@@ -100,6 +102,9 @@ type Analytics struct {
 	mu       sync.Mutex
 	unknowns Unknowns
 	workers  []Worker // by id
+	// handedOut has the numbers of the pages at the cursors that were handed out, which
+	// are user ids and do not tell.
+	handedOut map[string]int
 }
 
 // NewAnalytics returns the analytics of these workers.
@@ -166,11 +171,11 @@ func (a *Analytics) request(query url.Values) (*request, error) {
 	}
 	switch {
 	case r.first.After(r.last):
-		return nil, fmt.Errorf("startDate is after endDate")
-	case r.first.Before(firstDay):
-		return nil, fmt.Errorf("startDate: there is no data before %s", firstDay.Format(time.DateOnly))
+		return nil, errors.New("startDate is after endDate")
+	case r.first.Unix() < firstDay:
+		return nil, errors.New("startDate: there is no data before 2026-01-14")
 	case r.last.After(a.yesterday()):
-		return nil, fmt.Errorf("endDate: there is no data after yesterday")
+		return nil, errors.New("endDate: there is no data after yesterday")
 	case a.unknowns.MaxDays > 0 && r.last.Sub(r.first) >= time.Duration(a.unknowns.MaxDays)*day:
 		return nil, fmt.Errorf("startDate: the range is longer than %d days", a.unknowns.MaxDays)
 	}
@@ -196,7 +201,7 @@ func (a *Analytics) yesterday() time.Time {
 
 // on returns what a worker did on a day, as far as the analytics tell it by now.
 func (a *Analytics) on(w *Worker, d time.Time) (Work, bool) {
-	if a.isMissing(d) || d.Before(firstDay) {
+	if a.isMissing(d) || d.Unix() < firstDay {
 		return Work{}, false
 	}
 	return w.On(d)
@@ -303,18 +308,12 @@ func (a *Analytics) users(b []byte, r *request) (page, error) {
 	if a.unknowns.Rows == RowPerUserAndDay {
 		return a.pageOfRows(b, r)
 	}
-	p := page{last: true}
+	p := page{number: max(1, a.handedOut[r.position(r.cursor)]), last: true}
 	b = append(b, `{"data":[`...)
-	before, users := 0, 0 // with a row: before the page, and in it
-	next := ""
-	for i := range a.workers {
-		w := &a.workers[i]
-		if w.ID <= r.cursor {
-			if a.hasRow(w, r) {
-				before++
-			}
-			continue
-		}
+	users, next := 0, ""
+	first := sort.Search(len(a.workers), func(i int) bool { return a.workers[i].ID > r.cursor })
+	for i := range a.workers[first:] {
+		w := &a.workers[first+i]
 		if users == r.limit {
 			if a.hasRow(w, r) {
 				p.last = false
@@ -328,9 +327,19 @@ func (a *Analytics) users(b []byte, r *request) (page, error) {
 			next = w.ID
 		}
 	}
-	p.number = before/r.limit + 1
+	if !p.last {
+		if a.handedOut == nil {
+			a.handedOut = map[string]int{}
+		}
+		a.handedOut[r.position(next)] = p.number + 1
+	}
 	p.body = a.appendEnd(b, r, p.last, next)
 	return p, nil
+}
+
+// position names the page at a cursor, which is the same in the answers of other ranges.
+func (r *request) position(cursor string) string {
+	return fmt.Sprint(r.first.Unix(), r.last.Unix(), r.limit, cursor)
 }
 
 func (a *Analytics) hasRow(w *Worker, r *request) bool {

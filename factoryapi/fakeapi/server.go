@@ -1,7 +1,8 @@
-// Package fakeapi is the Factory API in process, as far as the API document describes it: one
-// endpoint, GET /api/v0/organization/users, with its paging, its bearer key and its error bodies.
-// An [Organization] holds the members, a [Server] lists them and, when told to, answers as badly as
-// a real server can; a [Demo] is an organization that lives.
+// Package fakeapi is the Factory API in process: GET /api/v0/organization/users as the API document
+// describes it, and three endpoints of the analytics as their reference does, with paging, bearer
+// key and error bodies. An [Organization] holds the members, and [Analytics] hold what they did. A
+// [Server] serves both and, when told to, answers as badly as a real server can. A [Demo] is an
+// organization that lives.
 //
 // Where the document is silent (which status refuses a limit of 0, what a cursor looks like), the
 // comments say what was chosen.
