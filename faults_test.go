@@ -23,13 +23,14 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// The fault matrix: each row is something that goes wrong with the API, and is tried on a first,
-// a middle and the last page, once, twice and for ever. To add a row, add it to faults, in the
-// group that it belongs to. Where fakeapi has no behavior for it, add one there if other tests may
-// want it, or else below. What must come of a row is worked out in forecast_test.go.
+// The fault matrix: each row is something that goes wrong with the API, and is tried on a
+// first, a middle and the last page, once, twice and for ever. To add a row, add it to
+// faults, in the group that it belongs to. Where fakeapi has no behavior for it, add one
+// there if other tests may want it, or else below. What must come of a row is worked out
+// in forecast_test.go.
 //
-// What a network in memory cannot show (TLS, proxies, resets of TCP) is tried on the built program,
-// in e2e/process.
+// What a network in memory cannot show (TLS, proxies, resets of TCP) is tried on the
+// built program, in e2e/process.
 
 // fault is a row of the matrix: something that goes wrong, and what is to come of it.
 type fault struct {
@@ -39,18 +40,21 @@ type fault struct {
 	serve fakeapi.Behavior
 	dial  func(context.Context) error
 
-	// pages are a first, a middle and the last page that it strikes: 1, 4 and 7 if not set.
+	// pages are a first, a middle and the last page that it strikes: 1, 4 and 7 if not
+	// set.
 	pages [3]int
 
-	// status is what it counts as in factory_api_errors_total. Without one it is no failure.
+	// status is what it counts as in factory_api_errors_total. Empty: it is not a
+	// failure.
 	status  string
-	retried bool             // or else the listing fails at the first strike
-	waits   [2]time.Duration // the least and the most before a retry, if not the back-off's
-	takes   time.Duration    // until one request has come to its end
-	// repaired: net/http itself repeats the request, once, if the connection was used before.
+	retried bool             // if not, the listing fails at the first strike
+	waits   [2]time.Duration // the least and the most before a retry; zero: the back-off's
+	takes   time.Duration    // until one request ends
+	// repaired: net/http itself repeats the request, once, if the connection was used
+	// before.
 	repaired bool
 
-	// For what is no failure:
+	// For what is not a failure:
 	morePages int
 	makes     func(page []person) []person // what is to be counted on the page that it strikes
 }
@@ -78,7 +82,7 @@ func faults() []fault {
 		{name: "429, Retry-After negative", serve: refuse(429, "Retry-After", "-7"), status: "429", retried: true},
 		{name: "429, Retry-After in the past", serve: retryAt(-time.Hour, 0), status: "429", retried: true},
 		{name: "429, Retry-After beyond the deadline", serve: refuse(429, "Retry-After", "3600"), status: "429"},
-		{name: "429, Retry-After beyond all reckoning", serve: refuse(429, "Retry-After", "99999999999999999999"), status: "429"},
+		{name: "429, Retry-After larger than any number", serve: refuse(429, "Retry-After", "99999999999999999999"), status: "429"},
 		{name: "429, Retry-After as a date beyond the deadline", serve: retryAt(time.Hour, 0), status: "429"},
 		{name: "500", serve: refuse(500), status: "500", retried: true},
 		{name: "500 without a body", serve: fakeapi.Respond(500, "", ""), status: "500", retried: true},
@@ -97,14 +101,14 @@ func faults() []fault {
 		{name: "302 to the same host under another name", serve: redirect(302, "http://127.0.0.1/?key="), status: "302"},
 		{name: "302 to another user of the same host", serve: redirect(302, "http://key@localhost/?key="), status: "302"},
 		{name: "302 to a log-in page", serve: redirect(302, "/login?next="), status: "302"},
-		{name: "302 to what is no URL", serve: redirect(302, "https://[elsewhere/"), status: "302"},
-		{name: "302 to nowhere", serve: refuse(302), status: "302"},
+		{name: "302 to what is not a URL", serve: redirect(302, "https://[elsewhere/"), status: "302"},
+		{name: "302 without a Location", serve: refuse(302), status: "302"},
 		{name: "304", serve: fakeapi.Respond(304, "", ""), status: "304"},
 		{name: "201 with a page", serve: fakeapi.PageWith(201), status: "invalid_response"},
 		{name: "204", serve: fakeapi.Respond(204, "", ""), status: "invalid_response"},
 		{name: "206 with a page", serve: fakeapi.PageWith(206), status: "invalid_response"},
 
-		// A success that is none.
+		// Answers with status 200 that are not a page.
 		{name: "200 with HTML", serve: fakeapi.Respond(200, "text/html", htmlPage), status: "invalid_response"},
 		{name: "200 with the key alone", serve: fakeapi.Respond(200, "text/plain", testKey), status: "invalid_response"},
 		{name: "200 with the key at the edge of what is quoted", serve: fakeapi.Respond(200, "text/plain", "no access for "+testKey), status: "invalid_response"},
@@ -124,11 +128,12 @@ func faults() []fault {
 		{name: "pagination missing", serve: fakeapi.Edit(func(page map[string]any) { delete(page, "pagination") }), status: "invalid_response"},
 		{name: "pagination null", serve: edit("pagination", nil), status: "invalid_response"},
 		{name: "hasMore missing", serve: edit("pagination", map[string]any{"nextCursor": nil}), status: "invalid_response"},
-		{name: "hasMore no boolean", serve: edit("pagination", map[string]any{"hasMore": "false", "nextCursor": nil}), status: "invalid_response"},
+		{name: "hasMore not a boolean", serve: edit("pagination", map[string]any{"hasMore": "false", "nextCursor": nil}), status: "invalid_response"},
 		{name: "hasMore without a cursor", serve: edit("pagination", map[string]any{"hasMore": true}), status: "invalid_response"},
 		{name: "hasMore with a cursor of null", serve: edit("pagination", map[string]any{"hasMore": true, "nextCursor": nil}), status: "invalid_response"},
 		{name: "hasMore with an empty cursor", serve: edit("pagination", map[string]any{"hasMore": true, "nextCursor": ""}), status: "invalid_response"},
-		// The first page has no cursor of its own, and it takes a few until there is one to return to.
+		// The first page has no cursor of its own, and it takes a few until there is one
+		// to return to.
 		{name: "a cursor that repeats at once", serve: fakeapi.CursorAgain(0), pages: [3]int{2, 4, 7}, status: "invalid_response"},
 		{name: "a cursor that repeats after three pages", serve: fakeapi.CursorAgain(2), pages: [3]int{4, 5, 7}, status: "invalid_response"},
 		{name: "JSON cut half way", serve: fakeapi.CutJSON(), status: "invalid_response"},
@@ -145,7 +150,7 @@ func faults() []fault {
 		{name: "a transfer cut half way", serve: fakeapi.CutTransfer(), status: "connection", retried: true},
 		{name: "a reset", serve: fakeapi.Reset(), status: "connection", retried: true, repaired: true},
 		{name: "no HTTP", serve: fakeapi.Raw("SSH-2.0-" + testKey + "\r\n\r\n"), status: "connection", retried: true},
-		{name: "a status that is no number", serve: fakeapi.Raw("HTTP/1.1 " + testKey + " OK\r\n\r\n"), status: "connection", retried: true},
+		{name: "a status that is not a number", serve: fakeapi.Raw("HTTP/1.1 " + testKey + " OK\r\n\r\n"), status: "connection", retried: true},
 		{name: "an endless header", serve: fakeapi.EndlessHeader("X-Echo: " + testKey), status: "connection", retried: true},
 		{name: "a hang before the headers", serve: fakeapi.Hang(), status: "timeout", retried: true, takes: requestTimeout},
 		{name: "a hang inside the body", serve: fakeapi.HangInBody(), status: "timeout", retried: true, takes: requestTimeout},
@@ -155,7 +160,7 @@ func faults() []fault {
 		{name: "a name that does not resolve", dial: dialError(&net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}), status: "connection", retried: true},
 		{name: "a connection that hangs", dial: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, status: "timeout", retried: true, takes: requestTimeout},
 
-		// No failures.
+		// What is not a failure.
 		{name: "an answer in the last second", serve: fakeapi.Delay(requestTimeout-time.Second, fakeapi.PageWith(200)), takes: requestTimeout - time.Second},
 		{name: "a compressed page", serve: fakeapi.Compressed(fakeapi.PageWith(200))},
 		{name: "an empty page with a new cursor", serve: fakeapi.EmptyPage(), morePages: 1},
@@ -209,8 +214,8 @@ func faults() []fault {
 	return rows
 }
 
-// TestFaults strikes an exporter with each fault, before there was any listing and when there was
-// one, until it has recovered; and looks at everything that it says meanwhile.
+// TestFaults tries each fault before the first listing and after one, until the exporter
+// has recovered. It compares every scrape with the forecast.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for _, f := range faults() {
@@ -227,7 +232,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// strike goes through one cell of the matrix; no times are all times.
+// strike tries one cell of the matrix. times 0: for ever.
 func strike(c *cell, page, times int) {
 	c.inject(page, times)
 	if times > 0 {
@@ -239,7 +244,7 @@ func strike(c *cell, page, times int) {
 		c.repair()
 		c.check()
 
-		// Now there is a listing, which stands in for those that fail, for a while.
+		// Now there is a good listing. It is shown while others fail, for five minutes.
 		c.inject(page, times)
 		c.check()
 		time.Sleep(maxStale)
@@ -324,7 +329,8 @@ func TestListingEndsAtItsDeadline(t *testing.T) {
 	}
 }
 
-// TestLargeBodiesTakeLittleMemory is not parallel: it measures what the whole process allocates.
+// TestLargeBodiesTakeLittleMemory is not parallel: it measures what the whole process
+// allocates.
 func TestLargeBodiesTakeLittleMemory(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -356,8 +362,9 @@ func TestLargeBodiesTakeLittleMemory(t *testing.T) {
 				if sent.written > test.most {
 					t.Errorf("%d bytes were taken, want %d at most", sent.written, test.most)
 				}
-				// 16 MiB are read, into a buffer that doubles: 64 MiB in all, and twice that where the
-				// race detector keeps the compiler from growing a slice in one step.
+				// 16 MiB are read, into a buffer that doubles: 64 MiB in all, and twice
+				// that where the race detector keeps the compiler from growing a slice in
+				// one step.
 				if allocated := (after.TotalAlloc - before.TotalAlloc) >> 20; allocated > 160 {
 					t.Errorf("%d MiB were allocated in all, want 160 MiB at most", allocated)
 				}
@@ -378,7 +385,8 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// refuse answers with a status, a header of these names and values in turns, and an error body.
+// refuse answers with a status, a header of these names and values in turns, and an error
+// body.
 func refuse(status int, header ...string) fakeapi.Behavior {
 	const key = "Bearer " + testKey
 	body := fmt.Sprintf(`{"detail":"no access\nfor %[1]s%s","status":%d,"title":"Refused","metadata":{"key":"%[1]s"}}`,

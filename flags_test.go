@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Bad values of flags. Other mistakes on the command line, and the files that flags name, are in
-// testdata/script, where they read as a user sees them.
+// Bad values of flags. Other mistakes on the command line, and the files that flags name,
+// are in testdata/script, where they read as a user sees them.
 func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 	for _, test := range []struct {
 		name string

@@ -16,28 +16,32 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// The fault matrix has no expected values in its rows. A row says what a fault is: what it
-// counts as, whether it is retried, how long a request takes. The forecast works out the rest.
+// The fault matrix has no expected values in its rows. A row says what a fault is: what
+// it counts as, whether it is retried, how long a request takes. The forecast works out
+// the rest.
 //
 // A fault strikes the next so many requests for one page. One scrape is one listing, and
-// scrapes are a minute apart. So foresee knows, before each scrape, how many strikes are left,
-// and steps through the listing as the contract has it: a strike that is not a failure costs
-// nothing, one that is not retried ends the listing, and one that is retried may happen four
-// times (three retries) before it does. From that follow the number of requests, of errors and
-// of pages, and the least and the most time that the listing takes.
+// scrapes are a minute apart. So foresee knows, before each scrape, how many strikes are
+// left, and steps through the listing as the contract has it: a strike that is not a
+// failure costs nothing, one that is not retried ends the listing, and one that is
+// retried may happen four times (three retries) before it does. From that follow the
+// number of requests, of errors and of pages, and the least and the most time that the
+// listing takes.
 //
-// check scrapes, and compares everything on the page with the forecast: each series of the
-// members with a count by hand (numbers_test.go) of those who must have been listed, or with
-// those of the last good listing while they are young enough; and each counter of requests
-// with how far it must have moved. checkLog then reads the log and the other pages.
+// check scrapes, and compares everything on the page with the forecast: each series of
+// the members with a count by hand (numbers_test.go) of those who must have been listed,
+// or with those of the last good listing while they are young enough; and each counter of
+// requests with how far it must have moved. checkLog then reads the log and the other
+// pages.
 //
-// The forecast shares no code with the client or the collector. It knows three facts of them:
-// three retries, a first wait of 250 to 750 ms that grows by half, and five minutes of max-stale.
+// The forecast shares no code with the client or the collector. It knows three facts
+// about them: three retries, a first wait of 250 to 750 ms that grows by half, and a
+// max-stale of five minutes.
 
 const maxStale = 5 * time.Minute // the default of --collector.max-stale
 
-// cell is a cell of the matrix: an exporter whose API has one fault, and what has happened to
-// it so far.
+// cell is a cell of the matrix: an exporter whose API has one fault, and what has
+// happened so far.
 type cell struct {
 	*world
 	t      *testing.T
@@ -109,7 +113,8 @@ type forecast struct {
 	people      []person // that it lists
 }
 
-// foresee returns the forecast of the next listing, and takes its strikes off.
+// foresee returns the forecast of the next listing, and subtracts the strikes that it
+// takes.
 func (c *cell) foresee() forecast {
 	f := c.fault
 	want := forecast{ok: true, requests: matrixPages, arrived: matrixPages, pages: matrixPages, people: c.people}
@@ -248,7 +253,8 @@ func (c *cell) check() {
 	c.last, c.stats = s, stats
 }
 
-// checkLog looks at the whole log, at what is said on the other pages, and at where requests went.
+// checkLog looks at the whole log, at what is said on the other pages, and at where
+// requests went.
 func (c *cell) checkLog() {
 	t := c.t
 	logs := c.logs.String()

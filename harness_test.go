@@ -27,8 +27,8 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// testKey is the API key of all tests that do not say otherwise. It is so long that a part of it
-// may get through where the whole would be seen.
+// testKey is the API key of all tests that do not say otherwise. It is so long that a
+// part of it may get through where the whole would be seen.
 const testKey = "fk-9s8Yq0vJ3mZrT5xWc7LbNd2HgKpEuAiR4oVtQfMj6wXz1CyB"
 
 // TestMain runs the tests or, where a script calls the program by its name, the program.
@@ -36,8 +36,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(suite{m}, map[string]func(){program: main})
 }
 
-// suite is all tests. They see no environment of the program but what they set themselves, and
-// leave no goroutine over.
+// suite is all tests. They see no environment of the program but what they set
+// themselves, and leave no goroutine over.
 type suite struct{ *testing.M }
 
 func (s suite) Run() int {
@@ -94,7 +94,8 @@ func start(t testing.TB, args ...string) *exporter {
 	return p
 }
 
-// startTimeout is how long a program may take until it listens, on a machine that is busy.
+// startTimeout is how long a program may take until it listens, on a machine that is
+// busy.
 const startTimeout = 30 * time.Second
 
 func (p *exporter) scrape(t testing.TB) samples {
@@ -106,8 +107,8 @@ func (p *exporter) scrape(t testing.TB) samples {
 	return parseSamples(t, body)
 }
 
-// output is what a program writes. The address that it listens on goes to listening, if that is
-// set.
+// output is what a program writes. The address that it listens on goes to listening, if
+// that is set.
 type output struct {
 	listening chan string
 
@@ -136,15 +137,16 @@ func (o *output) String() string {
 	return string(o.text)
 }
 
-// An organization of a world has this size: there is a first page, a last one, and several between.
+// An organization of a world has this size: there is a first page, a last one, and
+// several between.
 const (
 	matrixPageSize = 2
 	matrixPages    = 7
 	matrixMembers  = matrixPageSize*matrixPages - 1
 )
 
-// world is an API and an exporter, on networks in memory. It is for tests under testing/synctest,
-// so that time costs nothing.
+// world is an API and an exporter, on networks in memory. It is for tests under
+// testing/synctest, so that time costs nothing.
 type world struct {
 	members   []fakeapi.Member
 	api       *fakeapi.Server
@@ -255,8 +257,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// servePipe serves on a network in memory until the test ends, with TLS if the server is configured
-// for it.
+// servePipe serves on a network in memory until the test ends, with TLS if the server is
+// configured for it.
 func servePipe(t *testing.T, server *http.Server) *fakeapi.Pipe {
 	pipe := fakeapi.NewPipe()
 	served := make(chan error)
@@ -288,8 +290,8 @@ func withKey(t testing.TB, args ...string) []string {
 	return append(args, "--factory.api-key-file="+file)
 }
 
-// fetch sends a request on a connection of its own, with a header of these names and values, and
-// returns the whole answer, unpacked.
+// fetch sends a request on a connection of its own, with a header of these names and
+// values, and returns the whole answer, unpacked.
 func fetch(t testing.TB, method, url string, header ...string) (status int, _ http.Header, body string) {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}

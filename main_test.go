@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,9 +44,24 @@ func TestStartIsLoggedWithVersionAndConfiguration(t *testing.T) {
 	}
 }
 
+func TestLogLevel(t *testing.T) {
+	for level, want := range map[string]bool{"debug": true, "info": true, "warn": false, "error": false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // so that it stops at once
+		var stderr output
+		if err := run(ctx, withKey(t, "--web.listen-address=127.0.0.1:0", "--log.level="+level), io.Discard, &stderr); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(stderr.String(), "level=info"); got != want {
+			t.Errorf("%s: lines of level info: %t, want %t:\n%s", level, got, want, stderr.String())
+		}
+	}
+}
+
 // TestScripts runs the scripts in testdata/script, in which each line is a command: see
-// https://pkg.go.dev/github.com/rogpeppe/go-internal/testscript. They show the program as a user
-// sees it on the command line: what it prints, where, and how it ends. It does not serve there.
+// https://pkg.go.dev/github.com/rogpeppe/go-internal/testscript. They show the program as
+// a user sees it on the command line: what it prints, where, and how it ends. It does not
+// serve there.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -58,8 +74,8 @@ func TestScripts(t *testing.T) {
 			return os.WriteFile(filepath.Join(env.WorkDir, "key"), []byte(testKey+"\n"), 0o600)
 		},
 		Cmds: map[string]func(script *testscript.TestScript, not bool, args []string){
-			// refused WORD... checks that the last command printed one line, to stderr, which has
-			// these words and no part of the key.
+			// refused WORD... checks that the last command printed one line, to stderr,
+			// which has these words and no part of the key.
 			"refused": func(script *testscript.TestScript, _ bool, words []string) {
 				if stdout := script.ReadFile("stdout"); stdout != "" {
 					script.Fatalf("stdout has %q", stdout)
@@ -159,8 +175,8 @@ func TestNothingRunsWithoutScrapes(t *testing.T) {
 	})
 }
 
-// The key file goes through all that may become of one while the program runs. Each key that was
-// ever in use holds a part of testKey, which may be found nowhere in the end.
+// The key file goes through all that may become of one while the program runs. Each key
+// that was ever in use holds a part of testKey, which may be found nowhere in the end.
 func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
 	t.Parallel()
 	api := fakeapi.NewServer(fakeapi.NewOrganization(members(3, time.Now())...), testKey)
@@ -259,8 +275,8 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// Slow clients are tried on a network in memory with a clock that jumps, so that the limits are
-// those of the program.
+// Slow clients are tried on a network in memory with a clock that jumps, so that the
+// limits are those of the program.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	t.Parallel()
 	const request = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n"

@@ -17,7 +17,8 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// TestNumbers compares what the whole program says with a count of the same members by hand.
+// TestNumbers compares what the whole program says with a count of the same members by
+// hand.
 func TestNumbers(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{0, 1, 99, 100, 101, 1234, 20000} {
@@ -82,7 +83,8 @@ func checkNumbers(t *testing.T, members []fakeapi.Member, pages int, windows []s
 	}
 }
 
-// members makes up n members that differ in whatever the API document lets them differ in.
+// members makes up n members that differ in whatever the API document lets them differ
+// in.
 func members(n int, now time.Time) []fakeapi.Member {
 	zones := []*time.Location{time.UTC, time.FixedZone("", 2*3600), time.FixedZone("", -7*3600), time.FixedZone("", 5*3600+1800)}
 	layouts := []string{
@@ -148,8 +150,9 @@ func personOf(m fakeapi.Member) person {
 	return p
 }
 
-// countByHand counts people at the instant now, with as little cleverness as possible. It returns
-// the user series of a scrape, those of each user included, but for the number of pages.
+// countByHand counts people at the instant now, with as little cleverness as possible. It
+// returns the user series of a scrape, those of each user included, but for the number of
+// pages.
 func countByHand(people []person, windows, attributes []string, now time.Time) samples {
 	s := samples{
 		"factory_users":                                            0,
@@ -275,8 +278,8 @@ func readTime(text string) (time.Time, bool) {
 
 func unix(t time.Time) float64 { return float64(t.Unix()) + float64(t.Nanosecond())/1e9 }
 
-// clockSlack is how far listingStart may be off: a duration is right even where the clock on the wall
-// is being adjusted.
+// clockSlack is how far listingStart may be off: a duration is right even where the clock
+// on the wall is being adjusted.
 const clockSlack = 10 * time.Millisecond
 
 // listingStart is the instant at which members were counted.

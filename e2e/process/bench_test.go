@@ -11,7 +11,8 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// BenchmarkProcess measures a scrape's time, and the CPU time and the peak memory of the process.
+// BenchmarkProcess measures a scrape's time, and the CPU time and the peak memory of the
+// process.
 func BenchmarkProcess(b *testing.B) {
 	for _, members := range []int{1_000, 10_000, 100_000, 500_000} {
 		org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)

@@ -56,7 +56,8 @@ func (a *authority) pool() *x509.CertPool {
 	return pool
 }
 
-// issue makes a certificate, for servers and for clients, that has these names or addresses.
+// issue makes a certificate, for servers and for clients, that has these names or
+// addresses.
 func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
 	t.Helper()
 	return a.issueUntil(t, a.certificate.NotAfter, names...)

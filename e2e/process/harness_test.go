@@ -1,10 +1,11 @@
-// Package process_test tries the exporter as it is released: the built program, as a process of its
-// own, with a real network and no Prometheus. Here is what a test within the program cannot show:
-// signals and exit codes, TLS and proxies, the memory and the files that it takes up, its speed.
+// Package process_test tries the exporter as it is released: the built program, as a
+// process of its own, with a real network and no Prometheus. Here is what a test within
+// the program cannot show: signals and exit codes, TLS and proxies, the memory and the
+// files that it takes up, its speed.
 //
-// A way in which the API can fail is a row of the fault matrix (faults_test.go in the root of the
-// repository), which has a clock of its own and is much faster. Only what needs a real network is a
-// row of network_test.go.
+// A way in which the API can fail is a row of the fault matrix (faults_test.go in the
+// root of the repository), which has a clock of its own and is much faster. Only what
+// needs a real network is a row of network_test.go.
 package process_test
 
 import (
@@ -43,8 +44,8 @@ func testMain(m *testing.M) int {
 // apiKey is so long that a part of it may get through where the whole would be seen.
 const apiKey = "fk-9s8Yq0vJ3mZrT5xWc7LbNd2HgKpEuAiR4oVtQfMj6wXz1CyB"
 
-// start starts the exporter for the API at a URL, until the test ends. More variables are for its
-// environment ("NAME=value").
+// start starts the exporter for the API at a URL, until the test ends. More variables are
+// for its environment ("NAME=value").
 func start(t testing.TB, apiURL string, env []string, args ...string) *process.Process {
 	t.Helper()
 	keyFile := filepath.Join(t.TempDir(), "key")
@@ -61,8 +62,8 @@ func serve(t testing.TB, api http.Handler) string {
 	return server.URL
 }
 
-// newAPI is the API of an organization with 40 members. The i-th of them signed in i and a half days
-// ago, so that no count changes while a test runs.
+// newAPI is the API of an organization with 40 members. The i-th of them signed in i and
+// a half days ago, so that no count changes while a test runs.
 func newAPI() *fakeapi.Server {
 	ago := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339Nano) }
 	const day = 24 * time.Hour

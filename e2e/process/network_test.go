@@ -39,7 +39,8 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 		{"a reset", fakeapi.Reset(), "connection", 2, 0}, // net/http repeats a request on a connection that it used before
 		{"a transfer cut half way", fakeapi.CutTransfer(), "connection", 1, 0},
 		{"JSON cut half way", fakeapi.CutJSON(), "invalid_response", 1, 0},
-		// No endless body: reading as much of it as the exporter takes would be a matter of the machine.
+		// No endless body: reading as much of it as the exporter takes would be a matter
+		// of the machine.
 		{"a hang before the headers", fakeapi.Hang(), "timeout", 1, patience},
 		{"a hang inside the body", fakeapi.HangInBody(), "timeout", 1, patience},
 		{"a byte every 20 ms", fakeapi.Trickle(20 * time.Millisecond), "timeout", 1, patience},
@@ -106,8 +107,8 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 	}
 }
 
-// The rows of the matrix that fail before HTTP begins get their errors from a dialler. These get
-// them from the network, and recover when the cause is mended.
+// The rows of the matrix that fail before HTTP begins get their errors from a dialler.
+// These get them from the network, and recover when the cause is mended.
 func TestConnectionsThatFail(t *testing.T) {
 	t.Parallel()
 	authority := newAuthority(t)
@@ -146,7 +147,8 @@ func TestConnectionsThatFail(t *testing.T) {
 				t.Cleanup(server.Close)
 			}
 		}, "connection refused"},
-		// A label of a name has 63 letters at most: no resolver needs to be asked, and none is.
+		// A label of a name has 63 letters at most: no resolver needs to be asked, and
+		// none is.
 		{"a name that nobody can have", func(*testing.T) (string, func()) {
 			return "https://" + strings.Repeat("a", 64) + ".invalid", nil
 		}, "no such host"},
@@ -180,8 +182,8 @@ func TestConnectionsThatFail(t *testing.T) {
 	}
 }
 
-// reservePort returns an address that refuses connections until listen is called. The port is bound
-// all the while, so that nobody else gets it.
+// reservePort returns an address that refuses connections until listen is called. The
+// port is bound all the while, so that nobody else gets it.
 func reservePort(t *testing.T) (address string, listen func() net.Listener) {
 	t.Helper()
 	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)

@@ -160,8 +160,8 @@ func newSoakOrganization(seed uint64, attributes []string) *soakOrganization {
 	return o
 }
 
-// changing makes a change that is due when a request for a first page arrives: then, since
-// there is one listing at a time, none is under way that has seen members.
+// changing makes a change that is due when a request for a first page arrives: then,
+// since there is one listing at a time, none is under way that has seen members.
 func (o *soakOrganization) changing(api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !r.URL.Query().Has("cursor") {
@@ -357,8 +357,8 @@ func (s *scrapers) scrape(t testing.TB, client *http.Client, timeout float64) {
 			t.Errorf("step %d of the organization, after step %d was shown", step.number, newest)
 		}
 	}
-	// The counts by attribute are those of that step, which sum up to its total; without one
-	// there are none.
+	// The counts by attribute are those of that step, which sum up to its total; without
+	// one there are none.
 	if counts := memberCounts(got); !maps.Equal(counts, step.counts) {
 		t.Errorf("counts are %v, want %v", counts, step.counts)
 	}

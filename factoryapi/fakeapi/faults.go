@@ -29,13 +29,14 @@ func (f Fault) fits(path string, p page) bool {
 	return strings.HasPrefix(path, f.Path) && (f.Page == 0 || f.Page == p.number || f.Page == LastPage && p.last)
 }
 
-// Behavior answers a request in place of the API. page is the body that the API would have sent
-// with status 200; it may be changed, and not be kept. A behavior that waits ends when the request's context does,
-// which a server that has read the whole request ends when the client goes away.
+// Behavior answers a request in place of the API. page is the body that the API would
+// have sent with status 200; it may be changed, and not be kept. A behavior that waits
+// ends when the request's context does, which a server that has read the whole request
+// ends when the client goes away.
 type Behavior func(w http.ResponseWriter, r *http.Request, page []byte)
 
-// Status answers with an HTTP status, the error body of the API document and a header of the given
-// names and values, in turns:
+// Status answers with an HTTP status, the error body of the API document and a header of
+// the given names and values, in turns:
 //
 //	Status(http.StatusTooManyRequests, "Retry-After", "7")
 func Status(code int, header ...string) Behavior {
@@ -72,7 +73,8 @@ func Redirect(to string) Behavior {
 	}
 }
 
-// Edit sends the page after change was made to it. Numbers in it are of type [json.Number].
+// Edit sends the page after change was made to it. Numbers in it are of type
+// [json.Number].
 func Edit(change func(page map[string]any)) Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		body, err := edited(page, change)
@@ -102,7 +104,8 @@ func Cursor(cursor string) Behavior {
 	})
 }
 
-// Replace sends the page with all occurrences of old replaced. The bytes need not be JSON, or UTF-8.
+// Replace sends the page with all occurrences of old replaced. The bytes need not be
+// JSON, or UTF-8.
 func Replace(old, new string) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		send(w, http.StatusOK, bytes.ReplaceAll(page, []byte(old), []byte(new)))
@@ -118,9 +121,9 @@ func EditUsers(change func(user map[string]any)) Behavior {
 	})
 }
 
-// CursorAgain sends the page with a cursor that the listing has used before: the one that led to
-// the page so many pages earlier, or to the page itself. The first page has none, so there the
-// cursor is empty. Nobody may have left the organization.
+// CursorAgain sends the page with a cursor that the listing has used before: the one that
+// led to the page so many pages earlier, or to the page itself. The first page has none,
+// so there the cursor is empty. Nobody may have left the organization.
 func CursorAgain(pagesEarlier int) Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		query := r.URL.Query()
@@ -139,8 +142,8 @@ func CursorAgain(pagesEarlier int) Behavior {
 	}
 }
 
-// EmptyPage sends a page without users, and a new cursor that leads to the page that should have
-// been sent. The number of that page, and of those behind it, is one higher.
+// EmptyPage sends a page without users, and a new cursor that leads to the page that
+// should have been sent. The number of that page, and of those behind it, is one higher.
 func EmptyPage() Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		at := start()
@@ -160,8 +163,8 @@ func PageWith(status int) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) { send(w, status, page) }
 }
 
-// Large sends a valid page with a field in front that the API document does not know, which holds
-// size bytes.
+// Large sends a valid page with a field in front that the API document does not know,
+// which holds size bytes.
 func Large(size int) Behavior {
 	padding := []byte(`{"padding":"` + strings.Repeat("x", size) + `",`) // made once, as it is sent often
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
@@ -177,8 +180,8 @@ func Large(size int) Behavior {
 // CutJSON sends the first half of the page as a complete HTTP message.
 func CutJSON() Behavior { return Half(PageWith(http.StatusOK)) }
 
-// CutTransfer sends the first half of the page, of which it promised the whole, and closes the
-// connection.
+// CutTransfer sends the first half of the page, of which it promised the whole, and
+// closes the connection.
 func CutTransfer() Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		promise(w, page)
@@ -188,11 +191,12 @@ func CutTransfer() Behavior {
 	}
 }
 
-// Reset ends the connection before any byte of an answer: with a TCP reset if it is TCP, by closing
-// it otherwise.
+// Reset ends the connection before any byte of an answer: with a TCP reset if it is TCP,
+// by closing it otherwise.
 //
-// An [http.Transport] repeats a GET by itself when that happens on a connection that it has used
-// before. To be seen by the client, a reset needs a new connection, or has to strike twice.
+// An [http.Transport] repeats a GET by itself when that happens on a connection that it
+// has used before. To be seen by the client, a reset needs a new connection, or has to
+// strike twice.
 func Reset() Behavior {
 	return onConnection(func(conn net.Conn) {
 		if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
@@ -234,7 +238,8 @@ func Trickle(every time.Duration) Behavior {
 	}
 }
 
-// Endless sends the start of a page whose first id never ends. It stops when the client goes away.
+// Endless sends the start of a page whose first id never ends. It stops when the client
+// goes away.
 func Endless() Behavior {
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
 		w.Header().Set("Content-Type", "application/json")
@@ -246,8 +251,8 @@ func Endless() Behavior {
 	}
 }
 
-// EndlessError answers with a status and a body that repeats text for ever. It stops when the client
-// goes away.
+// EndlessError answers with a status and a body that repeats text for ever. It stops when
+// the client goes away.
 func EndlessError(status int, text string) Behavior {
 	chunk := []byte(strings.Repeat(text, 1+(32<<10)/len(text)))
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
@@ -291,8 +296,8 @@ func WithHeader(name, value string, then Behavior) Behavior {
 	}
 }
 
-// Compressed compresses the answer of then with gzip, for clients that ask for that. Others get
-// status 406.
+// Compressed compresses the answer of then with gzip, for clients that ask for that.
+// Others get status 406.
 func Compressed(then Behavior) Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
 		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
@@ -336,8 +341,8 @@ func (a *answer) send(body []byte) {
 	_, _ = a.ResponseWriter.Write(body)
 }
 
-// onConnection hands a request's connection over to serve, and closes it then. HTTP/2 has none to
-// hand over: there, the stream is reset.
+// onConnection hands a request's connection over to serve, and closes it then. HTTP/2 has
+// none to hand over: there, the stream is reset.
 func onConnection(serve func(net.Conn)) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -356,6 +361,6 @@ func promise(w http.ResponseWriter, page []byte) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// flush sends what was written so far. It fails where there is no connection or no longer one, and
-// then there is nothing to send.
+// flush sends what was written so far. It fails where there is no connection or no longer
+// one, and then there is nothing to send.
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }

@@ -19,8 +19,8 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// What arrives when a page is spoilt, over real connections. Behaviors that take time are in
-// TestSlowBehaviors.
+// What arrives when a page is spoilt, over real connections. Behaviors that take time are
+// in TestSlowBehaviors.
 func TestBehaviors(t *testing.T) {
 	members := fakeapi.Generate(10, 1, noon())
 	good := get(fakeapi.NewServer(fakeapi.NewOrganization(members...), key), "").Body.Bytes()
@@ -295,7 +295,8 @@ func TestSlowBehaviors(t *testing.T) {
 	}
 }
 
-// spoilt serves members, all requests spoilt by serve unless it is nil. It returns the base URL.
+// spoilt serves members, all requests spoilt by serve unless it is nil. It returns the
+// base URL.
 func spoilt(t *testing.T, members []fakeapi.Member, serve fakeapi.Behavior) (*fakeapi.Server, string) {
 	t.Helper()
 	server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
