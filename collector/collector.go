@@ -43,9 +43,8 @@ type Collector struct {
 	listings *listings
 
 	// Only the listing under way uses these, and there is never a second one.
-	roster       *Roster // of the newest complete listing without duplicates
-	failure      string  // why the last listing failed, empty if it did not
-	failingSince time.Time
+	roster        *Roster // of the newest complete listing without duplicates
+	listingOutage outage
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -122,28 +121,21 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	return s, nil
 }
 
-// logFailure logs a failure when failures begin and when their reason changes.
+// logFailure logs a failure whose reason was not logged since listings failed first.
 func (c *Collector) logFailure(err error, duration time.Duration) {
 	if errors.Is(err, context.Canceled) {
 		c.cfg.Logger.Debug("Listing canceled", "duration", duration)
 		return
 	}
 	c.cfg.Logger.Debug("Listing failed", "duration", duration, "err", err)
-	reason := reasonOf(err)
-	if reason == c.failure {
-		return
+	if c.listingOutage.add(err) {
+		c.cfg.Logger.Error("Cannot list the members; this reason is logged once", "err", err)
 	}
-	if c.failure == "" {
-		c.failingSince = time.Now()
-	}
-	c.failure = reason
-	c.cfg.Logger.Error("Cannot list the members; this reason is logged once", "err", err)
 }
 
 func (c *Collector) logSuccess(s *snapshot) {
 	c.cfg.Logger.Debug("Listing complete", "members", s.Users, "pages", s.pages, "duration", s.duration)
-	if c.failure != "" {
-		c.cfg.Logger.Info("Listing the members works again", "failed_for", time.Since(c.failingSince).Round(time.Second), "members", s.Users)
-		c.failure = ""
+	if lasted, ok := c.listingOutage.end(); ok {
+		c.cfg.Logger.Info("Listing the members works again", "failed_for", lasted.Round(time.Second), "members", s.Users)
 	}
 }

@@ -81,11 +81,3 @@ func (m *RequestMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.errors.Collect(ch)
 	m.duration.Collect(ch)
 }
-
-// reasonOf returns a failure in one word: the reason of an API's error, or "other".
-func reasonOf(err error) string {
-	if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
-		return failure.Reason()
-	}
-	return "other"
-}
