@@ -3,15 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,36 +64,6 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
-// BenchmarkProcess measures the exporter as a process of its own, which is built first:
-// a scrape's time, and the process's CPU time and peak memory after a few of them.
-func BenchmarkProcess(b *testing.B) {
-	binary := buildExporter(b)
-	for _, members := range []int{1_000, 10_000, 100_000, 500_000} {
-		api, _ := benchAPI(b, members)
-		for _, options := range []struct {
-			name string
-			args []string
-		}{
-			{name: "plain"},
-			{name: "attributes", args: []string{"--collector.group-by=email_domain", "--collector.group-by=metadata.team"}},
-			{name: "per-user", args: []string{"--collector.per-user"}},
-		} {
-			b.Run(fmt.Sprintf("members=%d/%s", members, options.name), func(b *testing.B) {
-				p := startProcess(b, binary, nil, withKey(b, append(options.args, "--factory.url="+api)...)...)
-				cpu := cpuTime(b, p.process.Process.Pid)
-				n := 0
-				for b.Loop() {
-					scrapeOnce(b, p)
-					n++
-				}
-				cpu = cpuTime(b, p.process.Process.Pid) - cpu
-				b.ReportMetric(cpu.Seconds()*1e3/float64(n), "cpu-ms/op")
-				b.ReportMetric(peakMemory(b, p.process.Process.Pid), "peak-MiB")
-			})
-		}
-	}
-}
-
 func benchAPI(b *testing.B, members int) (url string, server *fakeapi.Server) {
 	server = fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...), testKey)
 	return serveAPI(b, server), server
@@ -106,37 +73,6 @@ func scrapeOnce(b *testing.B, p *exporter) {
 	if _, _, body := fetchWith(b, http.DefaultClient, http.MethodGet, p.url+"/metrics"); !strings.Contains(body, "\nfactory_up 1\n") {
 		b.Fatalf("scrape failed:\n%s", p.stderr)
 	}
-}
-
-// procFields returns the fields of a file below /proc, which proc(5) describes.
-func procFields(b *testing.B, pid int, file string) []string {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-	if err != nil {
-		b.Fatal(err)
-	}
-	return strings.Fields(string(text))
-}
-
-// cpuTime returns what a process has used so far, in user and system mode.
-func cpuTime(b *testing.B, pid int) time.Duration {
-	const ticks = 100 // a second, on Linux
-	stat := procFields(b, pid, "stat")
-	user, err1 := strconv.Atoi(stat[13])
-	system, err2 := strconv.Atoi(stat[14])
-	if err := errors.Join(err1, err2); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(user+system) * time.Second / ticks
-}
-
-// peakMemory returns the most that a process had resident, in MiB.
-func peakMemory(b *testing.B, pid int) float64 {
-	status := procFields(b, pid, "status")
-	kB, err := strconv.ParseFloat(status[slices.Index(status, "VmHWM:")+1], 64)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return kB / 1024
 }
 
 // listFloor fetches all pages and looks at nothing but the cursors.

@@ -2,9 +2,12 @@ package fakeapi
 
 import (
 	"bytes"
+	"cmp"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -100,25 +103,73 @@ func Replace(old, new string) Behavior {
 	}
 }
 
+// EditUsers sends the page after change was made to each of its users.
+func EditUsers(change func(user map[string]any)) Behavior {
+	return Edit(func(page map[string]any) {
+		for _, user := range page["users"].([]any) {
+			change(user.(map[string]any))
+		}
+	})
+}
+
+// CursorAgain sends the page with a cursor that the listing has used before: the one that led to
+// the page so many pages earlier, or to the page itself. The first page has none, so there the
+// cursor is empty. Nobody may have left the organization.
+func CursorAgain(pagesEarlier int) Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		query := r.URL.Query()
+		cursor := query.Get("cursor")
+		if pagesEarlier > 0 {
+			at, _ := parseCursor(cursor) // the zero value is before the first page
+			limit, _ := strconv.Atoi(query.Get("limit"))
+			at.page -= pagesEarlier
+			at.after -= uint64(pagesEarlier * limit)
+			cursor = ""
+			if at.page > 1 {
+				cursor = at.String()
+			}
+		}
+		Cursor(cursor)(w, r, page)
+	}
+}
+
+// EmptyPage sends a page without users, and a new cursor that leads to the page that should have
+// been sent. The number of that page, and of those behind it, is one higher.
+func EmptyPage() Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		at := start()
+		if query := r.URL.Query(); query.Has("cursor") {
+			at, _ = parseCursor(query.Get("cursor")) // there would be no page otherwise
+		}
+		at.page++
+		Edit(func(page map[string]any) {
+			page["users"] = []any{}
+			page["pagination"] = map[string]any{"hasMore": true, "nextCursor": at.String()}
+		})(w, r, page)
+	}
+}
+
+// PageWith sends the page with another status.
+func PageWith(status int) Behavior {
+	return func(w http.ResponseWriter, _ *http.Request, page []byte) { send(w, status, page) }
+}
+
 // Large sends a valid page with a field in front that the API document does not know, which holds
 // size bytes.
 func Large(size int) Behavior {
+	padding := []byte(`{"padding":"` + strings.Repeat("x", size) + `",`) // made once, as it is sent often
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
-		body := make([]byte, 0, size+len(page)+16)
-		body = append(body, `{"padding":"`...)
-		body = append(body, strings.Repeat("x", size)...)
-		body = append(body, `",`...)
-		body = append(body, page[len("{"):]...)
-		send(w, http.StatusOK, body)
+		page = page[len("{"):]
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", strconv.Itoa(len(padding)+len(page)))
+		if _, err := w.Write(padding); err == nil {
+			_, _ = w.Write(page)
+		}
 	}
 }
 
 // CutJSON sends the first half of the page as a complete HTTP message.
-func CutJSON() Behavior {
-	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
-		send(w, http.StatusOK, page[:len(page)/2])
-	}
-}
+func CutJSON() Behavior { return Half(PageWith(http.StatusOK)) }
 
 // CutTransfer sends the first half of the page, of which it promised the whole, and closes the
 // connection.
@@ -137,16 +188,11 @@ func CutTransfer() Behavior {
 // An [http.Transport] repeats a GET by itself when that happens on a connection that it has used
 // before. To be seen by the client, a reset needs a new connection, or has to strike twice.
 func Reset() Behavior {
-	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			panic(http.ErrAbortHandler) // HTTP/2, which resets the stream
-		}
+	return onConnection(func(conn net.Conn) {
 		if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
 			_ = tcp.SetLinger(0) // whether or not this works, the connection ends
 		}
-		_ = conn.Close()
-	}
+	})
 }
 
 // Hang sends nothing, not even a header.
@@ -191,6 +237,109 @@ func Endless() Behavior {
 		for err == nil && r.Context().Err() == nil {
 			_, err = w.Write(chunk)
 		}
+	}
+}
+
+// EndlessError answers with a status and a body that repeats text for ever. It stops when the client
+// goes away.
+func EndlessError(status int, text string) Behavior {
+	chunk := []byte(strings.Repeat(text, 1+(32<<10)/len(text)))
+	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		w.WriteHeader(status)
+		var err error
+		for err == nil && r.Context().Err() == nil {
+			_, err = w.Write(chunk)
+		}
+	}
+}
+
+// EndlessHeader sends a status line, and then the same header line for ever.
+func EndlessHeader(line string) Behavior {
+	return onConnection(func(conn net.Conn) {
+		_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
+		for err == nil {
+			_, err = io.WriteString(conn, line+"\r\n")
+		}
+	})
+}
+
+// Raw sends text, which need not be HTTP, and closes the connection.
+func Raw(text string) Behavior {
+	return onConnection(func(conn net.Conn) { _, _ = io.WriteString(conn, text) })
+}
+
+// Delay waits before it does what then does.
+func Delay(d time.Duration, then Behavior) Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		if wait(r.Context(), d) {
+			then(w, r, page)
+		}
+	}
+}
+
+// WithHeader adds a header to the answer of then.
+func WithHeader(name, value string, then Behavior) Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		w.Header().Add(name, value)
+		then(w, r, page)
+	}
+}
+
+// Compressed compresses the answer of then with gzip, for clients that ask for that. Others get
+// status 406.
+func Compressed(then Behavior) Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+			sendError(w, http.StatusNotAcceptable, "this client does not ask for gzip")
+			return
+		}
+		var body bytes.Buffer
+		zip := gzip.NewWriter(&body)
+		a := answer{ResponseWriter: w, body: zip}
+		then(&a, r, page)
+		_ = zip.Close() // the buffer takes everything
+		w.Header().Set("Content-Encoding", "gzip")
+		a.send(body.Bytes())
+	}
+}
+
+// Half sends the first half of the answer of then as a complete HTTP message.
+func Half(then Behavior) Behavior {
+	return func(w http.ResponseWriter, r *http.Request, page []byte) {
+		var body bytes.Buffer
+		a := answer{ResponseWriter: w, body: &body}
+		then(&a, r, page)
+		a.send(body.Bytes()[:body.Len()/2])
+	}
+}
+
+// answer is what a behavior answers. Its status and its body are held back.
+type answer struct {
+	http.ResponseWriter
+	status int
+	body   io.Writer
+}
+
+func (a *answer) WriteHeader(status int)      { a.status = status }
+func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
+
+// send sends the answer with another body.
+func (a *answer) send(body []byte) {
+	a.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	a.ResponseWriter.WriteHeader(cmp.Or(a.status, http.StatusOK))
+	_, _ = a.ResponseWriter.Write(body)
+}
+
+// onConnection hands a request's connection over to serve, and closes it then. HTTP/2 has none to
+// hand over: there, the stream is reset.
+func onConnection(serve func(net.Conn)) Behavior {
+	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer conn.Close()
+		serve(conn)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +48,21 @@ func TestBehaviors(t *testing.T) {
 			var p page
 			err := json.Unmarshal(body, &p)
 			return err == nil && p.Pagination.HasMore && *p.Pagination.NextCursor == "again" && len(p.Users) == 10
+		}},
+		{"edit users", fakeapi.EditUsers(func(user map[string]any) { user["id"] = "x" }), 200, "Content-Type: application/json", func(body []byte) bool {
+			return bytes.Count(body, []byte(`"id":"x"`)) == len(members) && !bytes.Contains(body, []byte("user_"))
+		}},
+		{"page with another status", fakeapi.PageWith(206), 206, "Content-Type: application/json", func(body []byte) bool {
+			return bytes.Equal(body, good)
+		}},
+		{"with a header", fakeapi.WithHeader("X-Other", "7", fakeapi.Status(403)), 403, "X-Other: 7", func(body []byte) bool {
+			return bytes.Contains(body, []byte(`"status":403`))
+		}},
+		{"compressed", fakeapi.Compressed(fakeapi.PageWith(201)), 201, "Content-Type: application/json", func(body []byte) bool {
+			return bytes.Equal(body, good) // the transport asks for gzip, and unpacks it
+		}},
+		{"half", fakeapi.Half(fakeapi.Respond(403, "text/plain", "0123456789")), 403, "Content-Length: 5", func(body []byte) bool {
+			return string(body) == "01234"
 		}},
 		{"replace", fakeapi.Replace(`"user_`, "\"\xff"), 200, "Content-Type: application/json", func(body []byte) bool {
 			return bytes.Count(body, []byte{0xff}) == 10 && !bytes.Contains(body, []byte("user_"))
@@ -129,16 +146,105 @@ func TestResetOnAUsedConnectionIsRepeatedByTheTransport(t *testing.T) {
 	}
 }
 
-func TestEndlessEndsWhenTheClientGoesAway(t *testing.T) {
-	_, target := spoilt(t, nil, fakeapi.Endless())
+func TestHalfOfACompressedAnswerCannotBeUnpacked(t *testing.T) {
+	_, target := spoilt(t, fakeapi.Generate(10, 1, noon()), fakeapi.Half(fakeapi.Compressed(fakeapi.PageWith(200))))
 	answer, err := ask(t.Context(), direct(t), target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := io.CopyN(io.Discard, answer.Body, 4<<20); err != nil {
-		t.Errorf("ended after %d bytes: %v", n, err)
+	if body, err := io.ReadAll(answer.Body); !errors.Is(err, io.ErrUnexpectedEOF) || !answer.Uncompressed {
+		t.Errorf("%d bytes of gzip (%t), then %v", len(body), answer.Uncompressed, err)
 	}
-	// The server's Close waits for its handlers.
+}
+
+func TestCompressedAnswersAreForWhoAsks(t *testing.T) {
+	_, target := spoilt(t, nil, fakeapi.Compressed(fakeapi.PageWith(200)))
+	client := direct(t)
+	client.Transport.(*http.Transport).DisableCompression = true
+	answer, err := ask(t.Context(), client, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusNotAcceptable {
+		t.Errorf("status %d, want 406", answer.StatusCode)
+	}
+}
+
+func TestRawNeedNotBeHTTP(t *testing.T) {
+	_, target := spoilt(t, nil, fakeapi.Raw("SSH-2.0-x\r\n\r\n"))
+	if _, err := ask(t.Context(), direct(t), target); err == nil || !strings.Contains(err.Error(), "malformed HTTP") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestCursorsOfOtherPages(t *testing.T) {
+	members := fakeapi.Generate(7, 1, noon())
+	cursors := func(behavior fakeapi.Behavior, page int) (cursors []string) { // of a listing by 2, up to that page
+		server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
+		server.Inject(fakeapi.Fault{Page: page, Serve: behavior})
+		query := "limit=2"
+		for range page {
+			cursor := *decode(t, get(server, query)).Pagination.NextCursor
+			cursors = append(cursors, cursor)
+			query = "limit=2&cursor=" + url.QueryEscape(cursor)
+		}
+		return cursors
+	}
+	for _, tt := range []struct {
+		page, earlier int
+		again         int // the index in cursors, from 0; -1: empty
+	}{{2, 0, 0}, {3, 0, 1}, {3, 1, 0}, {4, 2, 0}, {4, 1, 1}, {1, 0, -1}, {2, 1, -1}, {2, 5, -1}} {
+		got := cursors(fakeapi.CursorAgain(tt.earlier), tt.page)
+		want := ""
+		if tt.again >= 0 {
+			want = got[tt.again]
+		}
+		if last := got[len(got)-1]; last != want {
+			t.Errorf("page %d has the cursor %q, want that of %d pages earlier, %q", tt.page, last, tt.earlier, want)
+		}
+	}
+}
+
+func TestEmptyPageIsFollowedByThePageHeldBack(t *testing.T) {
+	members := fakeapi.Generate(7, 1, noon())
+	for page := range 5 { // 0: all
+		server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
+		server.Inject(fakeapi.Fault{Page: page, Times: 3, Serve: fakeapi.EmptyPage()})
+		pages := list(t, server, 2, nil)
+		if want := memberIDs(members); !slices.Equal(idsOf(pages...), want) {
+			t.Errorf("empty page %d: ids %q, want %q", page, idsOf(pages...), want)
+		}
+		empty := 1
+		if page == 0 {
+			empty = 3
+		}
+		if len(pages) != 4+empty || len(pages[max(0, page-1)].Users) != 0 {
+			t.Errorf("empty page %d: %d pages", page, len(pages))
+		}
+	}
+}
+
+func TestEndlessAnswersEndWhenTheClientGoesAway(t *testing.T) {
+	for name, endless := range map[string]fakeapi.Behavior{"page": fakeapi.Endless(), "error": fakeapi.EndlessError(500, "text ")} {
+		t.Run(name, func(t *testing.T) {
+			_, target := spoilt(t, nil, endless)
+			answer, err := ask(t.Context(), direct(t), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.CopyN(io.Discard, answer.Body, 4<<20); err != nil {
+				t.Errorf("ended after %d bytes: %v", n, err)
+			}
+			// The server's Close waits for its handlers.
+		})
+	}
+}
+
+func TestEndlessHeaderIsMoreThanAClientTakes(t *testing.T) {
+	_, target := spoilt(t, nil, fakeapi.EndlessHeader("X-Echo: text"))
+	if _, err := ask(t.Context(), direct(t), target); err == nil || !strings.Contains(err.Error(), "response headers exceeded") {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestSlowBehaviors(t *testing.T) {
@@ -155,6 +261,8 @@ func TestSlowBehaviors(t *testing.T) {
 	}{
 		{"hang", fakeapi.Hang(), time.Hour, nil, context.DeadlineExceeded},
 		{"hang in body", fakeapi.HangInBody(), time.Hour, half, context.DeadlineExceeded},
+		{"delay", fakeapi.Delay(time.Minute, fakeapi.PageWith(200)), time.Minute, good, nil},
+		{"delay for too long", fakeapi.Delay(2*time.Hour, fakeapi.PageWith(200)), time.Hour, nil, context.DeadlineExceeded},
 		{"trickle", fakeapi.Trickle(time.Second), time.Duration(len(good)-1) * time.Second, good, nil},
 		{"trickle for too long", fakeapi.Trickle(time.Hour/time.Duration(len(half)) + 1), time.Hour, half, context.DeadlineExceeded},
 	} {

@@ -1,6 +1,7 @@
-package main
+package process_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -9,14 +10,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
 )
 
@@ -30,7 +29,6 @@ const (
 	soakChanges    = 200 // to the organization, over the whole time
 	soakScrapers   = 20  // enough for the pace below when each waits as long as it may
 	soakScrapePace = 50 * time.Millisecond
-	soakPatience   = time.Minute // with what must happen at some time, on a machine that is busy
 
 	// What the exporter may have more of after the soak than before. A connection that
 	// is just being closed has a file and two goroutines.
@@ -52,30 +50,34 @@ func TestSoak(t *testing.T) {
 
 	attributes := []string{"metadata.team", "email_domain"}
 	org := newSoakOrganization(seed, attributes)
-	api := fakeapi.NewServer(org.Organization, testKey)
+	api := fakeapi.NewServer(org.Organization, apiKey)
 	api.SetLatency(2 * time.Millisecond)
 	server := httptest.NewUnstartedServer(org.changing(api))
 	connections := new(connectionCount)
 	server.Config.ConnState = connections.observe
 	server.Start()
 	t.Cleanup(server.Close)
-	args := withKey(t, "--factory.url="+server.URL, "--factory.page-size=60",
-		"--factory.request-timeout=1s", "--factory.max-retries=1",
-		"--collector.max-stale=500ms", "--web.timeout-offset=100ms")
+	args := []string{"--factory.page-size=60", "--factory.request-timeout=1s", "--factory.max-retries=1",
+		"--collector.max-stale=500ms", "--web.timeout-offset=100ms"}
 	for _, attribute := range attributes {
 		args = append(args, "--collector.group-by="+attribute)
 	}
-	exporter := startProcess(t, buildExporter(t), nil, args...)
-	scrapers := &scrapers{exporter: exporter, org: org, listings: map[float64]bool{}}
+	p := start(t, server.URL, nil, args...)
+	scrapers := &scrapers{exporter: p, org: org, listings: map[float64]bool{}}
 
 	warm, cancel := context.WithCancel(t.Context())
 	done := scrapers.start(t, warm, seed)
 	defer done()
 	defer cancel()
-	poll(t, "the exporter to be warm", func() bool { return scrapers.figures().shown >= 3*soakScrapers })
+	process.Eventually(t, func() error {
+		if shown := scrapers.figures().shown; shown < 3*soakScrapers {
+			return fmt.Errorf("the exporter is not warm after %d answers with numbers", shown)
+		}
+		return nil
+	})
 	cancel()
 	done()
-	before := settled(t, exporter, api, connections, nil)
+	before := settled(t, p, api, connections, nil)
 	scrapers.forget()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -84,24 +86,33 @@ func TestSoak(t *testing.T) {
 	defer background.Wait()
 	background.Go(func() { injected = injectFaults(ctx, api, rand.New(rand.NewPCG(seed, 1))) })
 	background.Go(func() {
-		for wait(ctx, *soakTime/soakChanges) {
-			org.makeDue()
+		ticker := time.NewTicker(*soakTime / soakChanges)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				org.makeDue()
+			case <-ctx.Done():
+				return
+			}
 		}
 	})
 	done = scrapers.start(t, ctx, seed+1)
 	defer done()
 	defer cancel()
-	wait(ctx, *soakTime)
+	time.Sleep(*soakTime)
 	// A busy machine gets all the time it needs to see the worst.
-	poll(t, "a gap and its end", func() bool {
-		f := scrapers.figures()
-		return f.down > 0 && f.gaps > 0 && f.recoveries > 0
+	process.Eventually(t, func() error {
+		if f := scrapers.figures(); f.down == 0 || f.gaps == 0 || f.recoveries == 0 {
+			return fmt.Errorf("no gap and its end in %+v", f)
+		}
+		return nil
 	})
 	cancel()
 	done()
 	background.Wait()
 	api.ClearFaults()
-	after := settled(t, exporter, api, connections, &before)
+	after := settled(t, p, api, connections, &before)
 
 	f := scrapers.figures()
 	stats := api.Stats()
@@ -115,18 +126,6 @@ func TestSoak(t *testing.T) {
 	if growth := after.memory - before.memory; growth > soakMemory {
 		t.Errorf("memory grew by %.1f MiB", growth/(1<<20))
 	}
-}
-
-// buildExporter builds the program as it is released and returns its path.
-func buildExporter(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), program)
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return path
 }
 
 // soakOrganization changes in steps. Each has a total that no other step has, and takes
@@ -145,7 +144,7 @@ type soakOrganization struct {
 
 type soakStep struct {
 	number int
-	counts samples // of the members, in all and by attribute
+	counts process.Samples // of the members, in all and by attribute
 }
 
 func newSoakOrganization(seed uint64, attributes []string) *soakOrganization {
@@ -200,11 +199,17 @@ func (o *soakOrganization) change() {
 }
 
 func (o *soakOrganization) record() {
-	var people []person
+	counts := process.Samples{}
 	for _, m := range o.Members() {
-		people = append(people, personOf(m))
+		counts["factory_users"]++
+		for _, attribute := range o.attributes {
+			value := m.Metadata[strings.TrimPrefix(attribute, "metadata.")]
+			if attribute == "email_domain" {
+				_, value, _ = strings.Cut(strings.ToLower(m.Email), "@")
+			}
+			counts[fmt.Sprintf("factory_users_by_attribute{attribute=%q,value=%q}", attribute, cmp.Or(value, "(none)"))]++
+		}
 	}
-	counts := memberCounts(countByHand(people, nil, o.attributes, time.Now()))
 	total := counts["factory_users"]
 	if _, ok := o.byTotal[total]; ok {
 		panic(fmt.Sprintf("%g members twice", total))
@@ -228,12 +233,20 @@ func (o *soakOrganization) steps() int {
 }
 
 // memberCounts are the series that do not depend on the time of day.
-func memberCounts(s samples) samples {
+func memberCounts(s process.Samples) process.Samples {
 	counts := maps.Clone(s)
 	maps.DeleteFunc(counts, func(series string, _ float64) bool {
 		return series != "factory_users" && !strings.HasPrefix(series, "factory_users_by_attribute{")
 	})
 	return counts
+}
+
+// pause waits for a random time, and reports whether it passed before ctx ended.
+func pause(ctx context.Context, rng *rand.Rand, most time.Duration) bool {
+	pausing, cancel := context.WithTimeout(ctx, time.Duration(rng.Int64N(int64(most))))
+	defer cancel()
+	<-pausing.Done()
+	return ctx.Err() == nil
 }
 
 // injectFaults lets the API fail, recover and fail again until ctx ends, and returns how
@@ -253,7 +266,6 @@ func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (inj
 		fakeapi.Respond(http.StatusOK, "text/html", "<html><body>Down for maintenance</body></html>"),
 		fakeapi.Cursor("after+0/page=2&100%25"), // of a first page, over and over
 	}
-	upTo := func(d time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(d))) }
 	for {
 		fault := fakeapi.Fault{Serve: ways[rng.IntN(len(ways))]}
 		if rng.IntN(2) == 0 {
@@ -264,11 +276,11 @@ func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (inj
 		}
 		api.Inject(fault)
 		injected++
-		if !wait(ctx, upTo(800*time.Millisecond)) {
+		if !pause(ctx, rng, 800*time.Millisecond) {
 			return injected
 		}
 		api.ClearFaults()
-		if !wait(ctx, upTo(2*time.Second)) {
+		if !pause(ctx, rng, 2*time.Second) {
 			return injected
 		}
 	}
@@ -276,7 +288,7 @@ func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (inj
 
 // scrapers scrape an exporter and check each answer.
 type scrapers struct {
-	exporter *exporter
+	exporter *process.Process
 	org      *soakOrganization
 
 	mu       sync.Mutex
@@ -297,7 +309,7 @@ type soakFigures struct {
 func (s *scrapers) start(t testing.TB, ctx context.Context, seed uint64) (done func()) {
 	ticker := time.NewTicker(soakScrapePace)
 	transport := &http.Transport{MaxIdleConnsPerHost: soakScrapers}
-	client := &http.Client{Transport: transport, Timeout: soakPatience}
+	client := &http.Client{Transport: transport, Timeout: process.Patience}
 	var running sync.WaitGroup
 	for i := range soakScrapers {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
@@ -324,12 +336,12 @@ func (s *scrapers) scrape(t testing.TB, client *http.Client, timeout float64) {
 	newest := s.newest
 	s.mu.Unlock()
 
-	status, _, body := fetchWith(t, client, http.MethodGet, s.exporter.url+"/metrics", "X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprintf("%.3f", timeout))
+	status, body := process.Get(t, client, s.exporter.URL()+"/metrics", "X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprintf("%.3f", timeout))
 	if status != http.StatusOK {
 		t.Errorf("scrape: status %d: %.500s", status, body)
 		return
 	}
-	got := parseSamples(t, body)
+	got := process.ParseSamples(t, body)
 	up, ok := got["factory_up"]
 	if !ok {
 		t.Errorf("scrape without factory_up:\n%s", body)
@@ -423,16 +435,10 @@ func (f footprint) String() string {
 // settled waits until scrapes find the API healthy and the exporter takes up no more than
 // it did before, if that is known, and returns what it takes up. Its memory is for the
 // caller to judge: waiting does not give it back.
-func settled(t *testing.T, exporter *exporter, api *fakeapi.Server, connections *connectionCount, before *footprint) (f footprint) {
+func settled(t *testing.T, exporter *process.Process, api *fakeapi.Server, connections *connectionCount, before *footprint) (f footprint) {
 	t.Helper()
-	var last samples
-	defer func() {
-		if t.Failed() {
-			t.Logf("last: %s, factory_up %g, factory_users %g", f, last["factory_up"], last["factory_users"])
-		}
-	}()
-	poll(t, "the exporter to settle", func() bool {
-		last = exporter.scrape(t)
+	process.Eventually(t, func() error {
+		last := exporter.Scrape(t)
 		f = footprint{
 			goroutines:  last["go_goroutines"],
 			files:       last["process_open_fds"],
@@ -442,35 +448,14 @@ func settled(t *testing.T, exporter *exporter, api *fakeapi.Server, connections 
 		if f.goroutines == 0 || f.memory == 0 {
 			t.Fatalf("the exporter does not tell what it takes up: %s", f)
 		}
-		if _, shown := last["factory_users"]; !shown || last["factory_up"] != 1 || api.Stats().InFlight > 0 {
-			return false
-		}
-		return f.connections <= 1 && // it lists one page after another
+		_, shown := last["factory_users"]
+		settled := shown && last["factory_up"] == 1 && api.Stats().InFlight == 0 &&
+			f.connections <= 1 && // it lists one page after another
 			(before == nil || f.goroutines <= before.goroutines+soakGoroutines && f.files <= before.files+soakFiles)
+		if !settled {
+			return fmt.Errorf("not settled: %s, factory_up %g, factory_users there: %t", f, last["factory_up"], shown)
+		}
+		return nil
 	})
 	return f
-}
-
-// poll asks again and again whether something is so, and ends the test if it never is.
-func poll(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), soakPatience)
-	defer cancel()
-	for !is() {
-		if !wait(ctx, 20*time.Millisecond) {
-			t.Fatalf("waited %s for %s", soakPatience, what)
-		}
-	}
-}
-
-// wait reports whether d passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -1,0 +1,228 @@
+// Package process builds the exporter, and runs programs for tests.
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/procfs"
+)
+
+// Patience is how long a test waits for what is bound to happen. A busy machine may need it.
+const Patience = time.Minute
+
+// BuildExporter builds the exporter the way it is released, into a directory, and returns the path of the
+// program. The tests call it from any package of this module.
+func BuildExporter(dir string) (string, error) {
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "factory_exporter")
+	source, err := list.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", list, err)
+	}
+	program := filepath.Join(dir, "factory_exporter")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
+	build.Dir = strings.TrimSpace(string(source))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", build, err, output)
+	}
+	return program, nil
+}
+
+// Process is a program that was started.
+type Process struct {
+	Stdout, Stderr *Output
+	// Address is the host and port that the program listens on. It is empty after Start.
+	Address string
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed after the program has ended and all its output was read
+}
+
+// Start starts a program. Its environment is that of the test, without variables of the exporter, and with
+// those in env ("NAME=value"). At the end of the test the program is stopped as by Stop, unless it has ended
+// before, and its output is shown if the test failed.
+func Start(t testing.TB, env []string, program string, args ...string) *Process {
+	t.Helper()
+	p := &Process{Stdout: new(Output), Stderr: new(Output), cmd: exec.Command(program, args...), exited: make(chan struct{})}
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "FACTORY_") {
+			p.cmd.Env = append(p.cmd.Env, variable)
+		}
+	}
+	p.cmd.Env = append(p.cmd.Env, env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.Stdout, p.Stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.exited)
+		_ = p.cmd.Wait() // ProcessState has the result
+	}()
+	t.Cleanup(func() {
+		if !p.Exited() {
+			p.Stop(t)
+		}
+		if t.Failed() {
+			t.Logf("%s\nstdout:\n%s\nstderr:\n%s", p.cmd, p.Stdout, p.Stderr)
+		}
+	})
+	return p
+}
+
+// Serve starts a program as Start does, on a free port of the loopback interface, and waits until it listens.
+// The program is one that takes --web.listen-address and logs "Listening on" to stderr: the exporter,
+// Prometheus or Alertmanager.
+func Serve(t testing.TB, env []string, program string, args ...string) *Process {
+	t.Helper()
+	p := Start(t, env, program, append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...)
+	Eventually(t, func() error {
+		ended := p.Exited() // before the output is looked at
+		if p.Address = listensOn(p.Stderr.String()); p.Address != "" {
+			return nil
+		}
+		if ended {
+			t.Fatalf("%s: %s", program, p.cmd.ProcessState)
+		}
+		return fmt.Errorf("%s does not listen", program)
+	})
+	return p
+}
+
+var address = regexp.MustCompile(`\baddress"?[=:]"?([^\s",]+)`)
+
+// listensOn returns the address in the log line "Listening on", in logfmt or JSON. Other lines may have other
+// addresses, such as the one that the program was told.
+func listensOn(log string) string {
+	for line := range strings.Lines(log) {
+		if found := address.FindStringSubmatch(line); found != nil && strings.Contains(line, `"Listening on"`) && strings.HasSuffix(line, "\n") {
+			return found[1]
+		}
+	}
+	return ""
+}
+
+// URL is the URL of the program's first page, without the slash at its end.
+func (p *Process) URL() string { return "http://" + p.Address }
+
+// Signal sends a signal to the program.
+func (p *Process) Signal(t testing.TB, signal os.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(signal); err != nil {
+		t.Errorf("%s: %v", p.cmd.Path, err)
+	}
+}
+
+// Exited reports whether the program has ended.
+func (p *Process) Exited() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// Wait waits until the program has ended, and returns its exit code, which is -1 if a signal ended it. A
+// program that does not end within Patience is killed, and fails the test.
+func (p *Process) Wait(t testing.TB) int {
+	t.Helper()
+	timer := time.NewTimer(Patience)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		t.Errorf("%s does not end within %s", p.cmd.Path, Patience)
+		_ = p.cmd.Process.Kill() // it may end meanwhile
+		<-p.exited
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Stop asks the program to end with SIGTERM, and waits until it has. Another exit code than 0 fails the test.
+func (p *Process) Stop(t testing.TB) {
+	t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	if code := p.Wait(t); code != 0 {
+		t.Errorf("%s: %s", p.cmd.Path, p.cmd.ProcessState)
+	}
+}
+
+// Usage is what a running program takes up. It is read from /proc, and so known on Linux alone.
+type Usage struct {
+	CPU                    time.Duration // in user and system mode, since the start
+	Resident, PeakResident uint64        // bytes of memory
+	Files                  int           // open file descriptors
+}
+
+// Usage returns what the program takes up now.
+func (p *Process) Usage(t testing.TB) Usage {
+	t.Helper()
+	proc, err := procfs.NewProc(p.cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat, err1 := proc.Stat()
+	status, err2 := proc.NewStatus()
+	files, err3 := proc.FileDescriptorsLen()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	return Usage{
+		CPU:          time.Duration(stat.CPUTime() * float64(time.Second)),
+		Resident:     status.VmRSS,
+		PeakResident: status.VmHWM,
+		Files:        files,
+	}
+}
+
+// Output is what a program has written so far. It may be read while the program runs.
+type Output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write adds to the output.
+func (o *Output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+// String returns all of the output.
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// Eventually asks again and again until check returns nil. It ends the test with the last error if that takes
+// longer than Patience.
+func Eventually(t testing.TB, check func() error) {
+	t.Helper()
+	timer := time.NewTimer(Patience)
+	defer timer.Stop()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ticker.C:
+		case <-timer.C:
+			t.Fatalf("not within %s: %v", Patience, err)
+		}
+	}
+}

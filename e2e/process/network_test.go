@@ -1,0 +1,266 @@
+package process_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+// A listing has one page here, and no retries. To add a row, see the fault matrix first.
+func TestFaultsOnTheNetwork(t *testing.T) {
+	t.Parallel()
+	const patience = 2 * time.Second
+	elsewhere := newAPI()
+	elsewhereURL := serve(t, elsewhere)
+	rows := []struct {
+		name     string
+		serve    fakeapi.Behavior
+		status   string
+		requests float64
+		takes    time.Duration
+	}{
+		{"401", fakeapi.Respond(401, "text/plain", "not for "+apiKey), "401", 1, 0},
+		{"503", fakeapi.Respond(503, "text/plain", "not for "+apiKey), "503", 1, 0},
+		{"a redirect to another host", fakeapi.Status(307, "Location", elsewhereURL+fakeapi.UsersPath+"?key="+apiKey), "307", 1, 0},
+		{"a reset", fakeapi.Reset(), "connection", 2, 0}, // net/http repeats a request on a connection that it used before
+		{"a transfer cut half way", fakeapi.CutTransfer(), "connection", 1, 0},
+		{"JSON cut half way", fakeapi.CutJSON(), "invalid_response", 1, 0},
+		// No endless body: reading as much of it as the exporter takes would be a matter of the machine.
+		{"a hang before the headers", fakeapi.Hang(), "timeout", 1, patience},
+		{"a hang inside the body", fakeapi.HangInBody(), "timeout", 1, patience},
+		{"a byte every 20 ms", fakeapi.Trickle(20 * time.Millisecond), "timeout", 1, patience},
+	}
+	authority := newAuthority(t)
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			api := newAPI()
+			protocols := make(chan string, 100)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				protocols <- r.Proto
+				api.ServeHTTP(w, r)
+			}))
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+			if scheme == "https" {
+				server.EnableHTTP2 = true // which the exporter does not speak
+				server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}}
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			t.Cleanup(server.Close)
+			p := start(t, server.URL, []string{"SSL_CERT_FILE=" + authority.file},
+				"--factory.max-retries=0", "--factory.request-timeout="+patience.String(), "--collector.max-stale=0s", "--log.level=debug")
+			last := p.Scrape(t)
+			checkListed(t, "at first", last)
+			for _, row := range rows {
+				api.Inject(fakeapi.Fault{Serve: row.serve})
+				begin := time.Now()
+				failed := p.Scrape(t)
+				took := time.Since(begin)
+				checkNotListed(t, row.name, failed)
+				for series, value := range failed {
+					want := 0.0
+					switch {
+					case series == "factory_api_requests_total", series == `factory_api_errors_total{status="`+row.status+`"}`:
+						want = row.requests
+					case !strings.HasPrefix(series, "factory_api_errors_total"):
+						continue
+					}
+					if moved := value - last[series]; moved != want {
+						t.Errorf("%s: %s moved by %g, want %g", row.name, series, moved, want)
+					}
+				}
+				if most := row.takes + 10*time.Second; took < row.takes || took > most {
+					t.Errorf("%s: it took %s, want %s to %s", row.name, took, row.takes, most)
+				}
+				api.ClearFaults()
+				last = p.Scrape(t)
+				checkListed(t, row.name+", afterwards", last)
+			}
+			for range len(protocols) {
+				if protocol := <-protocols; protocol != "HTTP/1.1" {
+					t.Errorf("the API was asked with %s", protocol)
+				}
+			}
+			if requests := elsewhere.Stats().Requests; requests != 0 {
+				t.Errorf("the other host got %d requests", requests)
+			}
+			p.Stop(t)
+			checkNoKey(t, "the log", p.Stderr.String())
+		})
+	}
+}
+
+// The rows of the matrix that fail before HTTP begins get their errors from a dialler. These get
+// them from the network, and recover when the cause is mended.
+func TestConnectionsThatFail(t *testing.T) {
+	t.Parallel()
+	authority := newAuthority(t)
+	api := newAPI()
+
+	// withCertificate serves the API with a bad certificate until that is mended.
+	withCertificate := func(bad tls.Certificate) func(*testing.T) (string, func()) {
+		return func(t *testing.T) (string, func()) {
+			var mended atomic.Bool
+			server := httptest.NewUnstartedServer(api)
+			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}}
+			server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+				if mended.Load() {
+					return nil, nil
+				}
+				return &tls.Config{Certificates: []tls.Certificate{bad}}, nil
+			}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			return server.URL, func() { mended.Store(true) }
+		}
+	}
+	for _, test := range []struct {
+		name  string
+		serve func(*testing.T) (url string, mend func()) // mend is nil where that is in nobody's hands
+		want  string                                     // in the log
+	}{
+		{"nobody listens", func(t *testing.T) (string, func()) {
+			address, listen := reservePort(t)
+			server := httptest.NewUnstartedServer(api)
+			server.Listener.Close()
+			return "http://" + address, func() {
+				server.Listener = listen()
+				server.Start()
+				t.Cleanup(server.Close)
+			}
+		}, "connection refused"},
+		// A label of a name has 63 letters at most: no resolver needs to be asked, and none is.
+		{"a name that nobody can have", func(*testing.T) (string, func()) {
+			return "https://" + strings.Repeat("a", 64) + ".invalid", nil
+		}, "no such host"},
+		{"a certificate of an unknown authority", withCertificate(newAuthority(t).issue(t, "127.0.0.1")), "x509"},
+		{"a certificate of another host", withCertificate(authority.issue(t, "elsewhere.example")), "x509"},
+		{"a certificate that has expired", withCertificate(authority.issueUntil(t, time.Now().Add(-time.Hour), "127.0.0.1")), "x509"},
+		{"plain HTTP where TLS is expected", func(t *testing.T) (string, func()) {
+			return "https" + strings.TrimPrefix(serve(t, api), "http"), nil
+		}, "TLS handshake"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			url, mend := test.serve(t)
+			p := start(t, url, []string{"SSL_CERT_FILE=" + authority.file}, "--factory.max-retries=1", "--log.level=debug")
+			s := p.Scrape(t)
+			checkNotListed(t, "at first", s)
+			if s["factory_api_requests_total"] != 2 || s[`factory_api_errors_total{status="connection"}`] != 2 {
+				t.Errorf("%g of %g requests failed to connect, want 2 of 2",
+					s[`factory_api_errors_total{status="connection"}`], s["factory_api_requests_total"])
+			}
+			if mend != nil {
+				mend()
+				checkListed(t, "mended", p.Scrape(t))
+			}
+			p.Stop(t)
+			if log := p.Stderr.String(); !strings.Contains(log, test.want) {
+				t.Errorf("the log lacks %q:\n%s", test.want, log)
+			}
+			checkNoKey(t, "the log", p.Stderr.String())
+		})
+	}
+}
+
+// reservePort returns an address that refuses connections until listen is called. The port is bound
+// all the while, so that nobody else gets it.
+func reservePort(t *testing.T) (address string, listen func() net.Listener) {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(socket), "socket")
+	t.Cleanup(func() { file.Close() })
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := syscall.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
+	return address, func() net.Listener {
+		if err := syscall.Listen(socket, 10); err != nil {
+			t.Fatal(err)
+		}
+		listener, err := net.FileListener(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
+	}
+}
+
+func TestProxyDoesNotSeeTheKey(t *testing.T) {
+	t.Parallel()
+	authority := newAuthority(t)
+	api := httptest.NewUnstartedServer(newAPI())
+	api.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "api.factory.example")}}
+	api.StartTLS()
+	t.Cleanup(api.Close)
+
+	var mu sync.Mutex
+	var seen []string
+	proxy := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		seen = append(seen, fmt.Sprint(r.Method, " ", r.Host, " ", r.Header))
+		mu.Unlock()
+		tunnel(w, api.Listener.Addr().String())
+	}))
+	p := start(t, "https://api.factory.example",
+		[]string{"SSL_CERT_FILE=" + authority.file, "HTTPS_PROXY=" + proxy, "NO_PROXY=", "https_proxy=", "no_proxy="},
+		"--factory.max-retries=0", "--factory.page-size=10")
+	if s := p.Scrape(t); s["factory_up"] != 1 || s["factory_users"] != 40 || s["factory_api_requests_total"] != 4 {
+		t.Errorf("factory_up is %g, factory_users is %g, in %g requests; want 1 and 40 in 4", s["factory_up"], s["factory_users"], s["factory_api_requests_total"])
+	}
+	p.Stop(t)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(seen) != 1 || !strings.HasPrefix(seen[0], "CONNECT api.factory.example:443 ") {
+		t.Errorf("the proxy was asked %q, want one CONNECT for the whole listing", seen)
+	}
+	checkNoKey(t, "the proxy", strings.Join(seen, "\n"))
+}
+
+// tunnel answers a CONNECT by connecting the client with an address.
+func tunnel(w http.ResponseWriter, address string) {
+	server, err := net.Dial("tcp", address)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	client, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	_, _ = io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n") // if this fails, so do the copies
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(server, buffered)
+		server.Close()
+	})
+	both.Go(func() {
+		_, _ = io.Copy(client, server)
+		client.Close()
+	})
+	both.Wait()
+}
