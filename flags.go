@@ -56,8 +56,14 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		}
 		return nil, err
 	}
-	if slices.Contains(*cfg.web.WebListenAddresses, "") {
-		return nil, errors.New("--web.listen-address= is empty: give a port, like :10777, or leave the flag out")
+	for _, flag := range visibleFlags(app) { // an environment variable may have had blank lines alone
+		if value, ok := flag.Value.(*flagValue); ok && len(value.given) == 0 {
+			for _, text := range flag.Default {
+				if err := value.Set(text); err != nil {
+					return nil, err
+				}
+			}
+		}
 	}
 	if err := factoryapi.CheckURL(cfg.api.URL); err != nil { // before anything is logged, and for --demo too
 		return nil, fmt.Errorf("--factory.url: %w", err)
@@ -79,7 +85,7 @@ func newFlags(cfg *config) *kingpin.Application {
 	app.VersionFlag.NoEnvar()
 	declare := func(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
 		value.name = clause.Model().Name
-		clause.SetValue(&value)
+		clause.IsSetByUser(&value.typed).SetValue(&value)
 		return clause
 	}
 	flag := func(name, help string, set func(string) error) *kingpin.FlagClause {
@@ -95,7 +101,7 @@ func newFlags(cfg *config) *kingpin.Application {
 	flag("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
 		store(&cfg.api.URL, anyText)).Default(factoryapi.DefaultURL)
 	flag("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+keyVariable+" holds the key.",
-		store(&cfg.keyFile, anyText)).PlaceHolder("FILE")
+		store(&cfg.keyFile, keyFile)).PlaceHolder("FILE")
 	flag("factory.page-size", "Users to ask for in one request, from 1 to 100.",
 		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
 	flag("factory.request-timeout", "Longest time for one request and its answer.",
@@ -149,6 +155,14 @@ func newFlags(cfg *config) *kingpin.Application {
 		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
 
 	cfg.web = kingpinflag.AddFlags(app, ":10777")
+	addresses := cfg.web.WebListenAddresses
+	declare(app.GetFlag("web.listen-address"), flagValue{repeatable: true, set: func(text string) error {
+		if text == "" {
+			return errors.New("is empty: give a port, like :10777, or leave the flag out")
+		}
+		*addresses = append(*addresses, text)
+		return nil
+	}})
 	if socket := app.GetFlag("web.systemd-socket"); socket != nil { // only on Linux
 		toggle(socket, cfg.web.WebSystemdSocket)
 	}
@@ -182,10 +196,14 @@ type flagValue struct {
 	set        func(string) error
 	repeatable bool
 	boolean    bool
+	typed      bool // on the command line, not in the environment
 	given      []string
 }
 
 func (v *flagValue) Set(text string) error {
+	if v.repeatable && !v.typed && strings.TrimSpace(text) == "" {
+		return nil // a blank line of an environment variable
+	}
 	if err := v.set(text); err != nil {
 		if v.repeatable && strings.Contains(text, ",") {
 			err = fmt.Errorf("%w; give the flag once for each value", err)
@@ -206,6 +224,13 @@ func store[T any](target *T, parse func(string) (T, error)) func(string) error {
 		*target, err = parse(text)
 		return err
 	}
+}
+
+func keyFile(text string) (string, error) {
+	if strings.HasPrefix(text, keyPrefix) {
+		return "", errors.New("looks like the API key itself: write the key into a file, and give the path of the file")
+	}
+	return text, nil
 }
 
 func anyText(text string) (string, error) { return text, nil }
