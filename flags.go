@@ -170,7 +170,7 @@ func newFlags(cfg *config) *kingpin.Application {
 		store(&cfg.pages.telemetryPath, telemetryPath)).Default("/metrics")
 	flag("web.timeout-offset", "Time to subtract from Prometheus's scrape timeout, so that the answer arrives before it ends.",
 		store(&cfg.pages.timeoutOffset, duration)).Default("500ms")
-	flag("web.max-requests", "How many scrapes to answer at once. Others get a 503. 0: no limit.",
+	flag("web.max-requests", "How many answers to make and send at once. A scrape that finds no place for its answer gets a 503. 0: no limit.",
 		store(&cfg.pages.maxRequests, wholeNumber(0, 1<<31-1))).Default("40")
 	toggle(app.Flag("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*."),
 		&cfg.pages.disableExporterMetrics)
