@@ -69,14 +69,20 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		return nil, err
 	}
 	cfg.usage = cfg.usage || cfg.demo
+	for _, flag := range visibleFlags(app) { // an environment variable may have had blank lines alone
+		if value, ok := flag.Value.(*flagValue); ok && len(value.given) == 0 {
+			for _, text := range flag.Default {
+				if err := value.Set(text); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
 	if err := factoryapi.CheckURL(cfg.api.URL); err != nil { // before anything is logged, and for --demo too
 		return nil, fmt.Errorf("--factory.url: %w", err)
 	}
 	if cfg.list != nil {
 		return cfg, cfg.list.check(cfg.usage)
-	}
-	if slices.Contains(*cfg.web.WebListenAddresses, "") {
-		return nil, errors.New("--web.listen-address= is empty: give a port, like :10777, or leave the flag out")
 	}
 	if err := web.Validate(*cfg.web.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("--web.config.file=%s: %w", *cfg.web.WebConfigFile, err)
@@ -122,14 +128,22 @@ func newFlags(cfg *config) *kingpin.Application {
 		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
 
 	cfg.web = kingpinflag.AddFlags(app, ":10777")
+	addresses := cfg.web.WebListenAddresses
+	declare(app.GetFlag("web.listen-address"), flagValue{repeatable: true, set: func(text string) error {
+		if text == "" {
+			return errors.New("is empty: give a port, like :10777, or leave the flag out")
+		}
+		*addresses = append(*addresses, text)
+		return nil
+	}})
 	if socket := app.GetFlag("web.systemd-socket"); socket != nil { // only on Linux
 		declare(socket.Default("false"), flagValue{set: store(cfg.web.WebSystemdSocket, boolean), boolean: true})
 	}
 	flags.one("web.telemetry-path", "Path of the page with the metrics.",
 		store(&cfg.pages.telemetryPath, telemetryPath)).Default("/metrics")
-	flags.one("web.timeout-offset", "Time to take off Prometheus's scrape timeout, so that the answer arrives before it ends.",
+	flags.one("web.timeout-offset", "Time to subtract from Prometheus's scrape timeout, so that the answer arrives before it ends.",
 		store(&cfg.pages.timeoutOffset, duration)).Default("500ms")
-	flags.one("web.max-requests", "How many scrapes to answer at once. Others get a 503. 0: no limit.",
+	flags.one("web.max-requests", "How many answers to make and send at once. A scrape that finds no place for its answer gets a 503. 0: no limit.",
 		store(&cfg.pages.maxRequests, wholeNumber(0, 1<<31-1))).Default("40")
 	flags.toggle("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*.",
 		&cfg.pages.disableExporterMetrics)
@@ -188,7 +202,7 @@ func (f flagSet) toggle(name, help string, target *bool) {
 
 func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
 	value.name = clause.Model().Name
-	clause.SetValue(&value)
+	clause.IsSetByUser(&value.typed).SetValue(&value)
 	return clause
 }
 
@@ -197,7 +211,7 @@ func declareAPI(flags flagSet, cfg *config) {
 	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
 		store(&cfg.api.URL, anyText)).Default(factoryapi.DefaultURL)
 	flags.one("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+keyVariable+" holds the key.",
-		store(&cfg.keyFile, anyText)).PlaceHolder("FILE")
+		store(&cfg.keyFile, keyFile)).PlaceHolder("FILE")
 	flags.one("factory.page-size", "Users to ask for in one request, from 1 to 100.",
 		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
 	flags.one("factory.request-timeout", "Longest time for one request and its answer.",
@@ -257,10 +271,14 @@ type flagValue struct {
 	set        func(string) error
 	repeatable bool
 	boolean    bool
+	typed      bool // on the command line, not in the environment
 	given      []string
 }
 
 func (v *flagValue) Set(text string) error {
+	if v.repeatable && !v.typed && strings.TrimSpace(text) == "" {
+		return nil // a blank line of an environment variable
+	}
 	if err := v.set(text); err != nil {
 		if v.repeatable && strings.Contains(text, ",") {
 			err = fmt.Errorf("%w; give the flag once for each value", err)
@@ -281,6 +299,13 @@ func store[T any](target *T, parse func(string) (T, error)) func(string) error {
 		*target, err = parse(text)
 		return err
 	}
+}
+
+func keyFile(text string) (string, error) {
+	if strings.HasPrefix(text, keyPrefix) {
+		return "", errors.New("looks like the API key itself: write the key into a file, and give the path of the file")
+	}
+	return text, nil
 }
 
 func anyText(text string) (string, error) { return text, nil }

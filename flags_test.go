@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,33 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 			}
 			checkNoKey(t, "error", message)
 		})
+	}
+}
+
+func TestBlankLinesOfTheEnvironmentAreSkipped(t *testing.T) {
+	want := parse(t, "--collector.window=7d", "--collector.window=30d", "--web.listen-address=127.0.0.1:1", "--web.listen-address=[::1]:2")
+	t.Setenv("FACTORY_EXPORTER_COLLECTOR_WINDOW", "\n7d\n\n \t\r\n30d\n\n")
+	t.Setenv("FACTORY_EXPORTER_WEB_LISTEN_ADDRESS", "\n127.0.0.1:1\n\n[::1]:2\n")
+	if got := parse(t); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for _, blank := range []string{"", "\n", " ", "\n \n\r\n\t\n"} { // is like no variable
+		t.Setenv("FACTORY_EXPORTER_COLLECTOR_WINDOW", blank)
+		t.Setenv("FACTORY_EXPORTER_COLLECTOR_GROUP_BY", blank)
+		t.Setenv("FACTORY_EXPORTER_WEB_LISTEN_ADDRESS", blank)
+		got := parse(t)
+		if got := got.collector.Census; len(got.Windows) != 4 || len(got.GroupBy) != 0 {
+			t.Errorf("with %q there are the windows %v and the attributes %v, want the defaults", blank, got.Windows, got.GroupBy)
+		}
+		if addresses := *got.web.WebListenAddresses; !slices.Equal(addresses, []string{":10777"}) {
+			t.Errorf("with %q it listens on %q", blank, addresses)
+		}
+	}
+	// On the command line, nothing is not skipped.
+	for _, flag := range []string{"--collector.window=", "--collector.group-by=", "--web.listen-address="} {
+		if _, err := parseFlags([]string{flag}, io.Discard); err == nil || !strings.Contains(err.Error(), flag) {
+			t.Errorf("%s: error is %v", flag, err)
+		}
 	}
 }
 

@@ -22,14 +22,17 @@ const (
 	healthyPath = "/-/healthy"
 	readyPath   = "/-/ready"
 	// writeTimeout is how long a client may take to read an answer.
-	writeTimeout = time.Minute
+	writeTimeout = 10 * time.Second
+	// placeTimeout is how long a scrape waits for a place, so that many scrapes that
+	// waited for one listing need not be refused when it ends.
+	placeTimeout = time.Second
 )
 
 // pages says how the exporter's pages behave.
 type pages struct {
 	telemetryPath          string
 	timeoutOffset          time.Duration // taken off Prometheus's scrape timeout
-	maxRequests            int           // scrapes at once; 0: no limit
+	maxRequests            int           // answers made or read at once; 0: no limit
 	disableExporterMetrics bool
 }
 
@@ -38,8 +41,9 @@ type pages struct {
 func newHandler(cfg pages, members *collector.Collector, requests prometheus.Collector, logger *slog.Logger) (http.Handler, error) {
 	exporter := prometheus.NewRegistry() // the series about the exporter itself
 	exporter.MustRegister(versioncollector.NewCollector(program))
+	logger = onceAMinute(logger)
 	options := promhttp.HandlerOpts{
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelError),
+		ErrorLog:          lineLogger(func(line string) { logger.Error("Cannot show all metrics", "err", line) }),
 		ErrorHandling:     promhttp.ContinueOnError,
 		EnableOpenMetrics: true,
 	}
@@ -50,6 +54,12 @@ func newHandler(cfg pages, members *collector.Collector, requests prometheus.Col
 		)
 		options.Registry = exporter
 	}
+	answers := newAnswers(func(scrape prometheus.Collector, w http.ResponseWriter, r *http.Request) {
+		all := prometheus.NewRegistry()
+		all.MustRegister(scrape, requests, exporter)
+		promhttp.HandlerFor(all, options).ServeHTTP(w, r)
+	})
+	places := newPlaces(cfg.maxRequests)
 
 	metrics := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The wait may outlast the server's write timeout, so that timeout begins
@@ -62,14 +72,29 @@ func newHandler(cfg pages, members *collector.Collector, requests prometheus.Col
 			ctx, cancel = context.WithTimeout(ctx, timeout)
 			defer cancel()
 		}
-		scrape := prometheus.NewRegistry()
-		scrape.MustRegister(members.Scrape(ctx), requests, exporter)
+		scrape := members.Scrape(ctx)
+		refused := !places.take(r.Context())
+		if !refused {
+			defer places.free()
+		}
+		if r.Context().Err() != nil {
+			return // the client has gone
+		}
+		if refused {
+			logger.Error("Refused a scrape, because clients are reading as many answers as --web.max-requests allows", "limit", cfg.maxRequests)
+			_ = deadlines.SetWriteDeadline(time.Now().Add(writeTimeout))
+			http.Error(w, fmt.Sprintf("%d answers are being read, which is the limit (--web.max-requests).", cfg.maxRequests), http.StatusServiceUnavailable)
+			return
+		}
+		answer := answers.get(scrape, r)
+		if answer == nil {
+			return
+		}
 		_ = deadlines.SetWriteDeadline(time.Now().Add(writeTimeout))
-		promhttp.HandlerFor(scrape, options).ServeHTTP(w, r)
+		if err := answer.send(w); err != nil {
+			logger.Debug("A client did not read the answer to its scrape", "err", err)
+		}
 	}))
-	if cfg.maxRequests > 0 {
-		metrics = limitRequests(metrics, cfg.maxRequests)
-	}
 	if !cfg.disableExporterMetrics {
 		metrics = promhttp.InstrumentMetricHandler(exporter, metrics)
 	}
@@ -100,19 +125,37 @@ func text(line string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, line) })
 }
 
-// limitRequests answers 503 to requests beyond limit at once. The limit of
-// promhttp belongs to one handler, and here every scrape has a handler of its own.
-func limitRequests(next http.Handler, limit int) http.Handler {
-	places := make(chan struct{}, limit)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
-			next.ServeHTTP(w, r)
-		default:
-			http.Error(w, fmt.Sprintf("%d scrapes are under way, which is the limit (--web.max-requests).", limit), http.StatusServiceUnavailable)
-		}
-	})
+// places are those of the answers that are being made or read. A nil channel has no
+// limit.
+type places chan struct{}
+
+func newPlaces(limit int) places {
+	if limit == 0 {
+		return nil
+	}
+	return make(places, limit)
+}
+
+// take takes a place. It is not ok if there is none for a while, or ctx ends.
+func (p places) take(ctx context.Context) (ok bool) {
+	if p == nil {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	select {
+	case p <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// free gives a place back that was taken.
+func (p places) free() {
+	if p != nil {
+		<-p
+	}
 }
 
 // maxScrapeTimeout is the longest scrape timeout that the exporter believes. It is

@@ -9,8 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -251,79 +249,6 @@ func TestScrapeOverHTTP2WaitsLongerThanTheServersTimeouts(t *testing.T) {
 		}
 		if users := parseSamples(t, string(body))["factory_users"]; users != 3 {
 			t.Errorf("factory_users is %g, want 3", users)
-		}
-	})
-}
-
-func TestScrapesBeyondTheLimitAreRefusedAtOnce(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const (
-			limit   = 40 // the default
-			scrapes = 500
-			latency = 10 * time.Second
-		)
-		api := fakeapi.NewServer(fakeapi.NewOrganization(members(3, time.Now())...), testKey)
-		api.SetLatency(latency)
-		transport := &http.Transport{DialContext: servePipe(t, exporterOf(t, api)).DialContext, DisableKeepAlives: true}
-		client := &http.Client{Transport: transport}
-		begin := time.Now()
-		var answered, refused atomic.Int64
-		var group sync.WaitGroup
-		for range scrapes {
-			group.Go(func() {
-				status, _, body := fetchWith(t, client, http.MethodGet, "http://exporter/metrics")
-				switch took := time.Since(begin); {
-				case status == http.StatusOK && took == latency:
-					answered.Add(1)
-				case status == http.StatusServiceUnavailable && took == 0 && strings.Contains(body, "--web.max-requests"):
-					refused.Add(1)
-				default:
-					t.Errorf("status %d after %s: %s", status, took, body)
-				}
-			})
-		}
-		group.Wait()
-		if answered.Load() != limit || refused.Load() != scrapes-limit {
-			t.Errorf("%d scrapes were answered and %d refused, want %d and %d", answered.Load(), refused.Load(), limit, scrapes-limit)
-		}
-		_, _, body := fetchWith(t, client, http.MethodGet, "http://exporter/metrics")
-		if got := parseSamples(t, body)[`promhttp_metric_handler_requests_total{code="503"}`]; got != scrapes-limit {
-			t.Errorf("promhttp_metric_handler_requests_total counts %g refusals, want %d", got, scrapes-limit)
-		}
-	})
-}
-
-func TestSlowReaderHoldsItsPlaceForAMinute(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, "--web.max-requests=1")
-		conn, err := w.network.DialContext(t.Context(), "tcp", "exporter:80")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"); err != nil {
-			t.Fatal(err)
-		}
-		status := func() int {
-			status, _, _ := fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics")
-			return status
-		}
-		begin := time.Now()
-		for err == nil { // a byte a second
-			time.Sleep(time.Second)
-			if time.Since(begin) == 59*time.Second && status() != http.StatusServiceUnavailable {
-				t.Error("another scrape got its place")
-			}
-			_, err = conn.Read(make([]byte, 1))
-		}
-		if took := time.Since(begin); took < time.Minute || took > time.Minute+2*time.Second {
-			t.Errorf("it was cut off after %s, want a minute", took)
-		}
-		synctest.Wait() // the place is free a moment after the connection has ended
-		if got := status(); got != http.StatusOK {
-			t.Errorf("afterwards a scrape has status %d", got)
 		}
 	})
 }

@@ -250,7 +250,7 @@ func newTestServer(t *testing.T, cfg *config, transport http.RoundTripper, logs 
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	return newServer(handler, logger)
+	return newServer(handler, logger, "")
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -326,6 +326,16 @@ func fetchWith(t testing.TB, client *http.Client, method, url string, header ...
 		t.Error(err)
 	}
 	return response.StatusCode, response.Header, string(text)
+}
+
+// scrapeRequest is a request for the metrics as it is on a connection.
+const scrapeRequest = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"
+
+func write(t *testing.T, w io.Writer, text string) {
+	t.Helper()
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // samples are the values of a scrape by their series, as in the text format.

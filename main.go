@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,17 +14,17 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	kitlog "github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/version"
 	"github.com/prometheus/exporter-toolkit/web"
-	sloggokit "github.com/tjhop/slog-gokit"
 
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
@@ -33,6 +34,7 @@ import (
 const (
 	program     = "factory_exporter"
 	keyVariable = "FACTORY_API_KEY"
+	keyPrefix   = "fk-" // of the API keys of Factory
 	// stopTimeout is how long the answers under way may take when the exporter
 	// is told to stop.
 	stopTimeout = 3 * time.Second
@@ -73,8 +75,8 @@ func completeVersion() {
 // to stdout, log lines to stderr.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err error) {
 	defer func() {
-		if err != nil { // one line, whatever it quotes
-			err = errors.New(strings.Join(strings.Fields(err.Error()), " "))
+		if err != nil { // one line without a key, whatever it quotes
+			err = errors.New(string(hideKeys([]byte(strings.Join(strings.Fields(err.Error()), " ")))))
 		}
 	}()
 	cfg, err := parseFlags(args, stdout)
@@ -84,7 +86,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // when the reader of the log has gone, only lines are lost
 	logger := newLogger(stderr, cfg.logLevel, cfg.logFormat)
+	defer noteHangups(logger)()
 	api, stopAPI, err := newAPI(cfg, logger)
 	if err != nil {
 		return err
@@ -100,6 +104,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	defer stopListing()
 	logger.Info("Starting "+program, append(version.Slog(), cfg.settings...)...)
 	return serve(ctx, cfg, handler, stopListing, stdout, logger)
+}
+
+// noteHangups logs each SIGHUP, which would end the program otherwise, until stop is
+// called.
+func noteHangups(logger *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			logger.Info("Got SIGHUP; there is nothing to reload")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
 }
 
 // newAPI returns the settings of the API to list: the configured one, or the demo's.
@@ -192,10 +212,12 @@ func newExporter(cfg *config, api factoryapi.Config, logger *slog.Logger) (handl
 
 // serve answers requests until ctx ends, and then those that are under way.
 func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing func(), stdout io.Writer, logger *slog.Logger) error {
-	server := newServer(handler, logger)
+	logger = onceAMinute(logger)
+	server := newServer(handler, logger, *cfg.web.WebConfigFile)
 	if cfg.demo {
+		var once sync.Once
 		server.BaseContext = func(l net.Listener) context.Context {
-			printDemo(stdout, l.Addr(), cfg.pages.telemetryPath)
+			once.Do(func() { printDemo(stdout, l, cfg.pages.telemetryPath) })
 			return context.Background()
 		}
 	}
@@ -203,6 +225,9 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	go func() { stopped <- web.ListenAndServe(server, cfg.web, logger) }()
 	select {
 	case err := <-stopped:
+		if *cfg.web.WebSystemdSocket {
+			return fmt.Errorf("cannot serve on --web.systemd-socket: %w", err)
+		}
 		return fmt.Errorf("cannot serve on --web.listen-address: %w", err)
 	case <-ctx.Done():
 	}
@@ -214,12 +239,14 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // a client that has not read its answer by now loses it
 	}
-	_ = <-stopped // it says that the server was shut down
+	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("stop to serve: %w", err)
+	}
 	return nil
 }
 
 // newServer bounds what a client can make the exporter wait for or keep.
-func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+func newServer(handler http.Handler, logger *slog.Logger, webConfigFile string) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -227,22 +254,16 @@ func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       5 * time.Minute, // longer than a scrape interval
 		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog:          serverLog(logger, webConfigFile),
 	}
 }
 
-func printDemo(w io.Writer, addr net.Addr, telemetryPath string) {
-	_, port, _ := net.SplitHostPort(addr.String())
-	fmt.Fprintf(w, "\nThis is a simulated organization: no API key and no network are needed.\n\n"+
-		"  Metrics  http://localhost:%[1]s%[2]s\n  Pages    http://localhost:%[1]s/\n\nEnd it with Ctrl-C.\n\n", port, telemetryPath)
-}
-
-// newLogger makes the one logger of the program. The bridge to slog adds time and
-// caller itself, and filters by level.
-func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
-	newKitLogger := kitlog.NewLogfmtLogger
-	if format == "json" {
-		newKitLogger = kitlog.NewJSONLogger
+func printDemo(w io.Writer, listener net.Listener, telemetryPath string) {
+	scheme := "http"
+	if reflect.TypeOf(listener) == reflect.TypeOf(tls.NewListener(nil, nil)) {
+		scheme = "https"
 	}
-	return slog.New(sloggokit.NewGoKitHandler(newKitLogger(kitlog.NewSyncWriter(w)), level))
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	_, _ = w.Write(hideKeys(fmt.Appendf(nil, "\nThis is a simulated organization: no API key and no network are needed.\n\n"+
+		"  Metrics  %[1]s://localhost:%[2]s%[3]s\n  Pages    %[1]s://localhost:%[2]s/\n\nEnd it with Ctrl-C.\n\n", scheme, port, telemetryPath)))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -37,8 +39,8 @@ const (
 	soakMemory     = 16 << 20
 )
 
-// The exporter, as a process of its own, is scraped while the API fails in many ways and
-// members join and leave. Whatever happens, a scrape is answered, and the numbers in it
+// The exporter, as a process of its own, is scraped while the API fails in many ways,
+// clients misbehave, and members join and leave. Whatever happens, a scrape is answered, and the numbers in it
 // are those of the organization at one time or are not there. In the end nothing is left
 // over from all of this.
 func TestSoak(t *testing.T) {
@@ -85,6 +87,7 @@ func TestSoak(t *testing.T) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { injected = injectFaults(ctx, api, rand.New(rand.NewPCG(seed, 1))) })
+	background.Go(func() { misbehave(ctx, t, p, rand.New(rand.NewPCG(seed, 2))) })
 	background.Go(func() {
 		ticker := time.NewTicker(*soakTime / soakChanges)
 		defer ticker.Stop()
@@ -252,19 +255,36 @@ func pause(ctx context.Context, rng *rand.Rand, most time.Duration) bool {
 // injectFaults lets the API fail, recover and fail again until ctx ends, and returns how
 // often it failed.
 func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (injected int) {
+	ok := fakeapi.PageWith(http.StatusOK)
 	ways := []fakeapi.Behavior{
 		fakeapi.Status(http.StatusUnauthorized),
+		fakeapi.Status(http.StatusForbidden),
 		fakeapi.Status(http.StatusTooManyRequests),
 		fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1"),
+		fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "0.5"),
 		fakeapi.Status(http.StatusInternalServerError),
 		fakeapi.Status(http.StatusBadGateway),
+		fakeapi.Status(http.StatusServiceUnavailable),
+		fakeapi.Status(http.StatusGatewayTimeout),
+		fakeapi.EndlessError(http.StatusInternalServerError, "no room left"),
+		fakeapi.Redirect("https://elsewhere.example/"),
 		fakeapi.CutJSON(),
 		fakeapi.CutTransfer(),
+		fakeapi.Half(fakeapi.Compressed(ok)),
+		fakeapi.WithHeader("Content-Encoding", "gzip", ok),
 		fakeapi.Reset(),
+		fakeapi.Raw("SSH-2.0-OpenSSH\r\n\r\n"),
+		fakeapi.EndlessHeader("X-Padding: x"),
 		fakeapi.Hang(),
 		fakeapi.HangInBody(),
+		fakeapi.Trickle(10 * time.Millisecond),
+		fakeapi.Endless(),
+		fakeapi.Large(8 << 20),
 		fakeapi.Respond(http.StatusOK, "text/html", "<html><body>Down for maintenance</body></html>"),
+		fakeapi.Respond(http.StatusOK, "application/json", "{}"),
+		fakeapi.Edit(func(page map[string]any) { delete(page, "users") }),
 		fakeapi.Cursor("after+0/page=2&100%25"), // of a first page, over and over
+		fakeapi.Cursor(strings.Repeat("c", 1<<20)),
 	}
 	for {
 		fault := fakeapi.Fault{Serve: ways[rng.IntN(len(ways))]}
@@ -282,6 +302,27 @@ func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (inj
 		api.ClearFaults()
 		if !pause(ctx, rng, 2*time.Second) {
 			return injected
+		}
+	}
+}
+
+// misbehave lets clients hang up, scan the port and send SIGHUP until ctx ends.
+func misbehave(ctx context.Context, t *testing.T, p *process.Process, rng *rand.Rand) {
+	requests := []string{scrapeRequest, scrapeRequest[:20], "", "\x16\x03\x01rubbish\r\n\r\n"}
+	for pause(ctx, rng, 100*time.Millisecond) {
+		conn, err := net.Dial("tcp", p.Address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, requests[rng.IntN(len(requests))])
+		pause(ctx, rng, 20*time.Millisecond)
+		if rng.IntN(2) == 0 {
+			_ = conn.(*net.TCPConn).SetLinger(0) // so that closing resets the connection
+		}
+		conn.Close() //nolint:errcheck // it is gone
+		if rng.IntN(20) == 0 {
+			p.Signal(t, syscall.SIGHUP)
 		}
 	}
 }

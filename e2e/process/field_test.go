@@ -1,0 +1,386 @@
+package process_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"factory_exporter/e2e/internal/process"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+const scrapeRequest = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"
+
+// stopTime is how long the exporter may take to end, whatever hangs.
+const stopTime = 5 * time.Second
+
+func TestClientsThatHangUpLeaveNoTraceInTheLog(t *testing.T) {
+	t.Parallel()
+	p := start(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(2000, 1, time.Now())...), apiKey)), nil,
+		"--collector.per-user", "--collector.cache-ttl=1h") // so that answers are too large to be sent at once
+	p.Scrape(t)
+	before := p.Stderr.String()
+	for range 200 {
+		conn := dial(t, p.Address)
+		send(t, conn, scrapeRequest)
+		if err := conn.SetLinger(0); err != nil { // so that closing resets the connection
+			t.Fatal(err)
+		}
+		conn.Close() //nolint:errcheck // it is gone
+	}
+	got := p.Scrape(t)
+	if errs := got[`promhttp_metric_handler_errors_total{cause="encoding"}`]; errs != 0 {
+		t.Errorf("promhttp_metric_handler_errors_total counts %g of them", errs)
+	}
+	if log := p.Stderr.String(); log != before {
+		t.Errorf("the log has\n%s", strings.TrimPrefix(log, before))
+	}
+}
+
+func TestLogReaderThatGoesIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	api := newAPI()
+	p, log := startWithLog(t, serve(t, api), "--factory.max-retries=0")
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []int{401, 403, 404, 500, 502} { // each is a line
+		api.ClearFaults()
+		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(status)})
+		if up, ok := p.scrape(t)["factory_up"]; !ok || up != 0 {
+			t.Fatalf("factory_up is %g (there: %t), want 0", up, ok)
+		}
+	}
+	api.ClearFaults()
+	checkListed(t, "without a log", p.scrape(t))
+	p.stop(t)
+}
+
+func TestLogReaderThatStopsReadingStopsNothing(t *testing.T) {
+	t.Parallel()
+	api := newAPI()
+	p, log := startWithLog(t, serve(t, api), "--factory.max-retries=0", "--log.level=debug")
+	defer log.Close() //nolint:errcheck // after the exporter
+	// A pipe has room for 64 KiB. A failing listing fills more than a hundred bytes.
+	api.Inject(fakeapi.Fault{Serve: fakeapi.Status(500)})
+	for range 700 {
+		p.scrape(t)
+	}
+	api.ClearFaults()
+	checkListed(t, "with a full log", p.scrape(t))
+	p.stop(t)
+}
+
+func TestKeyFileThatHangsOrNeverEndsDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name   string
+		become func(t *testing.T, keyFile string)
+		hangs  bool
+		says   string
+	}{
+		{name: "a pipe", says: "not a regular file", become: func(t *testing.T, keyFile string) {
+			remove(t, keyFile)
+			if err := syscall.Mkfifo(keyFile, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "/dev/zero", says: "not a regular file", become: func(t *testing.T, keyFile string) {
+			remove(t, keyFile)
+			if err := os.Symlink("/dev/zero", keyFile); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "a file of 10 GB", says: "larger than", become: func(t *testing.T, keyFile string) {
+			if err := os.Truncate(keyFile, 10_000_000_000); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "on a mount that hangs", says: "could not be read in time", hangs: true, become: func(t *testing.T, keyFile string) {
+			mount := filepath.Dir(keyFile) + "/mount"
+			if err := os.Mkdir(mount, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			hang(t, mount)
+			remove(t, keyFile)
+			if err := os.Symlink(mount+"/key", keyFile); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			if test.hangs && !canMount(t) {
+				t.Log("not checked, because nothing can be mounted here")
+				return
+			}
+			api := serve(t, newAPI())
+			keyFile := filepath.Join(t.TempDir(), "key")
+			writeFile(t, keyFile, apiKey+"\n")
+			p := process.Serve(t, nil, exporter, "--factory.url="+api, "--factory.api-key-file="+keyFile)
+			checkListed(t, "before", p.Scrape(t))
+			test.become(t, keyFile)
+			for range 2 {
+				checkListed(t, "with the last good key", p.Scrape(t))
+			}
+			log := p.Stderr.String()
+			if complaints := strings.Count(log, "Cannot read the API key file"); complaints != 1 || !strings.Contains(log, test.says) {
+				t.Errorf("the log complains %d times, want once about %q:\n%s", complaints, test.says, log)
+			}
+			if peak := p.Usage(t).PeakResident; peak > 64<<20 {
+				t.Errorf("it took %d MiB", peak>>20)
+			}
+			begin := time.Now()
+			p.Stop(t)
+			if took := time.Since(begin); took > stopTime {
+				t.Errorf("it took %s to stop", took)
+			}
+
+			// It does not start with such a file, and says so.
+			p = process.Start(t, nil, exporter, "--web.listen-address=127.0.0.1:0", "--factory.url="+api, "--factory.api-key-file="+keyFile)
+			if code := p.Wait(t); code != 1 {
+				t.Errorf("the start ends with exit code %d, want 1", code)
+			}
+			if line := p.Stderr.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "--factory.api-key-file") || !strings.Contains(line, test.says) {
+				t.Errorf("the start says %q", line)
+			}
+		})
+	}
+}
+
+func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
+	t.Parallel()
+	members := fakeapi.Generate(10_000, 1, time.Now())
+	p := start(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(members...), apiKey)), nil, "--collector.per-user", "--collector.cache-ttl=1h")
+	for range 5 { // until the heap has its usual size
+		p.Scrape(t)
+	}
+	one := p.Usage(t).PeakResident
+	var scrapes sync.WaitGroup
+	for range 40 {
+		scrapes.Go(func() {
+			if users := p.Scrape(t)["factory_users"]; users != 10_000 {
+				t.Errorf("factory_users is %g", users)
+			}
+		})
+	}
+	scrapes.Wait()
+	if all := p.Usage(t).PeakResident; all > 3*one {
+		t.Errorf("one scrape takes %d MiB, and 40 at once %d MiB", one>>20, all>>20)
+	} else {
+		t.Logf("one scrape takes %d MiB, and 40 at once %d MiB", one>>20, all>>20)
+	}
+}
+
+func TestLackOfFileDescriptorsIsSaid(t *testing.T) {
+	t.Parallel()
+	p := process.Serve(t, []string{"FACTORY_API_KEY=" + apiKey}, script(t, "ulimit -n 20"), "--factory.url="+serve(t, newAPI()))
+	checkListed(t, "before", p.Scrape(t))
+	var conns []net.Conn
+	for range 40 { // more than there are descriptors; the rest wait in the kernel
+		conns = append(conns, dial(t, p.Address))
+	}
+	says := func() int { return strings.Count(p.Stderr.String(), "Cannot accept connections") }
+	process.Eventually(t, func() error {
+		if says() == 0 {
+			return errors.New("the log does not tell that no connection can be accepted")
+		}
+		return nil
+	})
+	for _, conn := range conns {
+		conn.Close() //nolint:errcheck // nothing was sent
+	}
+	checkListed(t, "afterwards", p.Scrape(t))
+	if lines := says(); lines != 1 {
+		t.Errorf("%d lines tell it, within a minute", lines)
+	}
+}
+
+func TestCertificateThatIsGoneIsSaid(t *testing.T) {
+	t.Parallel()
+	authority := newAuthority(t)
+	dir := t.TempDir()
+	certificate, moved := filepath.Join(dir, "server.pem"), filepath.Join(dir, "moved.pem")
+	writeCertificate(t, certificate, authority.issue(t, "127.0.0.1"))
+	writeFile(t, filepath.Join(dir, "web.yml"), "tls_server_config:\n  cert_file: server.pem\n  key_file: server.pem\n")
+	p := start(t, serve(t, newAPI()), nil, "--web.config.file="+filepath.Join(dir, "web.yml"))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.pool()}, DisableKeepAlives: true}}
+	url := strings.Replace(p.URL(), "http:", "https:", 1) + "/metrics"
+	before := p.Stderr.String()
+
+	// Those who scan ports are not worth a line.
+	for range 5 {
+		conn := dial(t, p.Address)
+		send(t, conn, "GET / HTTP/1.0\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn) // until the server hangs up
+	}
+	if log := p.Stderr.String(); log != before {
+		t.Errorf("for those who scan ports, the log has\n%s", strings.TrimPrefix(log, before))
+	}
+
+	if err := os.Rename(certificate, moved); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if response, err := client.Get(url); err == nil {
+			response.Body.Close() //nolint:errcheck // read side only
+			t.Error("there is an answer without a certificate")
+		}
+	}
+	process.Eventually(t, func() error {
+		if !strings.Contains(p.Stderr.String(), "--web.config.file") {
+			return errors.New("the log does not tell of the certificate")
+		}
+		return nil
+	})
+	if log := strings.TrimPrefix(p.Stderr.String(), before); strings.Count(log, "\n") != 1 || !strings.Contains(log, certificate) {
+		t.Errorf("the log has\n%s", log)
+	}
+	if err := os.Rename(moved, certificate); err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := process.Get(t, client, url); status != http.StatusOK {
+		t.Errorf("status %d when the certificate is back", status)
+	}
+}
+
+func TestHangupIsLoggedAndNothingMore(t *testing.T) {
+	t.Parallel()
+	p := start(t, serve(t, newAPI()), nil)
+	p.Signal(t, syscall.SIGHUP)
+	process.Eventually(t, func() error {
+		if !strings.Contains(p.Stderr.String(), "nothing to reload") {
+			return errors.New("the log does not tell of SIGHUP")
+		}
+		return nil
+	})
+	checkListed(t, "afterwards", p.Scrape(t))
+}
+
+// An API that hangs, a client that does not read, one that sends half a request, and a log
+// that nobody reads.
+func TestStopTakesNotLongWhateverHangs(t *testing.T) {
+	t.Parallel()
+	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), apiKey)
+	p, log := startWithLog(t, serve(t, api), "--collector.per-user", "--log.level=debug")
+	defer log.Close() //nolint:errcheck // after the exporter
+	p.scrape(t)
+	api.Inject(fakeapi.Fault{Serve: fakeapi.Hang()})
+	for range 10 {
+		send(t, dial(t, p.address), strings.TrimSuffix(scrapeRequest, "\r\n")+"X-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n") // old numbers, unread
+		send(t, dial(t, p.address), scrapeRequest)
+		send(t, dial(t, p.address), "GET /metrics HTTP/1.1\r\n")
+	}
+	p.scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", "2") // by now the others wait or are not read
+	p.stop(t)
+}
+
+// loggingProcess is an exporter whose log goes to a pipe of the test, which has to read it.
+type loggingProcess struct {
+	cmd     *exec.Cmd
+	address string
+}
+
+// startWithLog starts the exporter and reads its log until it listens.
+func startWithLog(t *testing.T, apiURL string, args ...string) (*loggingProcess, io.Closer) {
+	t.Helper()
+	log, stderr, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &loggingProcess{cmd: exec.Command(exporter, append(args, "--web.listen-address=127.0.0.1:0", "--factory.url="+apiURL)...)}
+	p.cmd.Env = append(os.Environ(), "FACTORY_API_KEY="+apiKey)
+	p.cmd.Stderr = stderr
+	err = p.cmd.Start()
+	stderr.Close() //nolint:errcheck // the process has its own
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil {
+			_ = p.cmd.Process.Kill() // the test has failed
+			_ = p.cmd.Wait()
+		}
+	})
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		if found := regexp.MustCompile(`"Listening on" address=(\S+)`).FindStringSubmatch(lines.Text()); found != nil {
+			p.address = found[1]
+			return p, log
+		}
+	}
+	t.Fatalf("it does not listen: %v", lines.Err())
+	return nil, nil
+}
+
+func (p *loggingProcess) scrape(t *testing.T, header ...string) process.Samples {
+	t.Helper()
+	status, body := process.Get(t, http.DefaultClient, "http://"+p.address+"/metrics", header...)
+	if status != http.StatusOK {
+		t.Fatalf("scrape: status %d", status)
+	}
+	return process.ParseSamples(t, body)
+}
+
+// stop ends the process with SIGTERM, which must be quick and a success.
+func (p *loggingProcess) stop(t *testing.T) {
+	t.Helper()
+	begin := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+	if took := time.Since(begin); took > stopTime {
+		t.Errorf("it took %s to stop", took)
+	}
+}
+
+// script returns a program that runs a line of the shell and then becomes the exporter.
+func script(t *testing.T, line string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "exporter.sh")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "#!/bin/sh\n%s && exec %s \"$@\"\n", line, exporter), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// dial connects until the test ends.
+func dial(t *testing.T, address string) *net.TCPConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // it may be closed
+	return conn.(*net.TCPConn)
+}
+
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}

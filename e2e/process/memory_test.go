@@ -1,0 +1,151 @@
+package process_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"factory_exporter/e2e/internal/process"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+const (
+	memoryLimit   = 64 << 20
+	memoryMembers = 10_000
+)
+
+// Each way in which the API can fail strikes the exporter of a large organization for a
+// while, in a container of 64 MiB. In the end it is the same process, and lists again.
+func TestAFailingAPIDoesNotExhaustTheMemory(t *testing.T) {
+	t.Parallel()
+	limited, peak, err := limitMemory(t)
+	if err != nil {
+		t.Logf("not checked, because memory cannot be limited here: %v", err)
+		return
+	}
+	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(memoryMembers, 1, time.Now())...), apiKey)
+	p := process.Serve(t, []string{"FACTORY_API_KEY=" + apiKey}, limited, "--factory.url="+serve(t, api),
+		"--factory.request-timeout=1s", "--factory.max-retries=1", "--collector.max-stale=0s",
+		"--collector.group-by=email_domain", "--collector.group-by=metadata.team", "--collector.per-user")
+	for name, fault := range memoryFaults() {
+		for _, page := range []int{0, fakeapi.LastPage} {
+			api.Inject(fakeapi.Fault{Page: page, Serve: fault})
+			p.Scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", "3")
+			api.ClearFaults()
+			if p.Exited() {
+				t.Fatalf("%s on page %d (0: on all) was the end", name, page)
+			}
+		}
+	}
+	process.Eventually(t, func() error {
+		if got := p.Scrape(t); got["factory_up"] != 1 || got["factory_users"] != memoryMembers {
+			return fmt.Errorf("afterwards factory_up is %g and factory_users %g", got["factory_up"], got["factory_users"])
+		}
+		return nil
+	})
+	t.Logf("the container took %.1f MiB at most, of %d", float64(peak())/(1<<20), memoryLimit>>20)
+}
+
+// memoryFaults are the rows of the fault matrix. Where rows differ in what a few bytes
+// say, there is one of them.
+func memoryFaults() map[string]fakeapi.Behavior {
+	ok := fakeapi.PageWith(http.StatusOK)
+	each := func(field string, value any) fakeapi.Behavior {
+		return fakeapi.EditUsers(func(user map[string]any) { user[field] = value })
+	}
+	team := func(value any) fakeapi.Behavior { return each("metadata", map[string]any{"team": value}) }
+	long := strings.Repeat("x", 40_000) // a hundred of them stay below the largest page
+	var nested any = "deep"
+	for range 1000 {
+		nested = map[string]any{"users": []any{nested}}
+	}
+	faults := map[string]fakeapi.Behavior{
+		"429, Retry-After":           fakeapi.Status(429, "Retry-After", "1"),
+		"500 with an endless body":   fakeapi.EndlessError(500, apiKey),
+		"a redirect":                 fakeapi.Redirect("https://elsewhere.example/"),
+		"204":                        fakeapi.Respond(204, "", ""),
+		"HTML":                       fakeapi.Respond(200, "text/html", strings.Repeat("<p>Down</p>\n", 1000)),
+		"empty":                      fakeapi.Respond(200, "application/json", ""),
+		"{}":                         fakeapi.Respond(200, "application/json", "{}"),
+		"[]":                         fakeapi.Respond(200, "application/json", "[]"),
+		"users missing":              fakeapi.Edit(func(page map[string]any) { delete(page, "users") }),
+		"a user without an id":       fakeapi.EditUsers(func(user map[string]any) { delete(user, "id") }),
+		"pagination missing":         fakeapi.Edit(func(page map[string]any) { delete(page, "pagination") }),
+		"a cursor that repeats":      fakeapi.Cursor("again"),
+		"a cursor of 4 KiB":          fakeapi.Cursor(strings.Repeat("c", 4<<10)),
+		"a cursor of 10 MB":          fakeapi.Cursor(strings.Repeat("c", 10_000_000)),
+		"an empty page":              fakeapi.EmptyPage(),
+		"JSON cut half way":          fakeapi.CutJSON(),
+		"only claims to be gzip":     fakeapi.WithHeader("Content-Encoding", "gzip", ok),
+		"gzip cut half way":          fakeapi.Half(fakeapi.Compressed(ok)),
+		"gzip":                       fakeapi.Compressed(ok),
+		"gzip of 64 MiB":             fakeapi.Compressed(fakeapi.Large(64 << 20)),
+		"gzip of 3.5 MiB":            fakeapi.Compressed(fakeapi.Large(7 << 19)),
+		"an endless body":            fakeapi.Endless(),
+		"a body of 64 MiB":           fakeapi.Large(64 << 20),
+		"a body of 3.5 MiB":          fakeapi.Large(7 << 19),
+		"a transfer cut half way":    fakeapi.CutTransfer(),
+		"a reset":                    fakeapi.Reset(),
+		"no HTTP":                    fakeapi.Raw("SSH-2.0-OpenSSH\r\n\r\n"),
+		"an endless header":          fakeapi.EndlessHeader("X-Echo: " + apiKey),
+		"a hang":                     fakeapi.Hang(),
+		"a hang in the body":         fakeapi.HangInBody(),
+		"a byte at a time":           fakeapi.Trickle(10 * time.Millisecond),
+		"unknown fields nested deep": fakeapi.Edit(func(page map[string]any) { page["unknown"] = nested }),
+		"metadata a string":          each("metadata", "team"),
+		"a number":                   team(json.Number("1.50e3")),
+		"a long metadata value":      team(long),
+		"a long metadata key":        each("metadata", map[string]any{long: "x"}),
+		"a long mail address":        each("email", "a@"+long),
+		"a long name":                each("firstName", long),
+		"a long id": fakeapi.EditUsers(func(user map[string]any) {
+			user["id"] = user["id"].(string) + long
+		}),
+		"timestamps that are objects":  each("lastSignInAt", map[string]any{"users": nested}),
+		"timestamps of another form":   each("createdAt", "yesterday"),
+		"control characters, no UTF-8": fakeapi.Replace(`user_`, "\xff\\u0000\\n"),
+	}
+	for _, status := range []int{400, 401, 403, 404, 500, 502, 503, 504} {
+		faults[fmt.Sprint(status)] = fakeapi.Status(status)
+	}
+	return faults
+}
+
+// limitMemory returns a program that is the exporter within a control group of its own,
+// which has a limit on memory, and how much the group has taken at most. It knows both
+// versions of control groups.
+func limitMemory(t *testing.T) (program string, peak func() uint64, err error) {
+	t.Helper()
+	for _, hierarchy := range []struct{ root, limit, swap, peak string }{
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max_usage_in_bytes"},
+		{"/sys/fs/cgroup", "memory.max", "memory.swap.max", "memory.peak"},
+	} {
+		group := filepath.Join(hierarchy.root, fmt.Sprintf("factory_exporter-test-%d", os.Getpid()))
+		if err = os.Mkdir(group, 0o700); err != nil {
+			continue
+		}
+		t.Cleanup(func() { os.Remove(group) }) //nolint:errcheck // it is empty by then, or the kernel keeps it
+		if err = os.WriteFile(filepath.Join(group, hierarchy.limit), fmt.Append(nil, memoryLimit), 0); err != nil {
+			continue
+		}
+		swap := "0"
+		if strings.HasSuffix(hierarchy.swap, "limit_in_bytes") {
+			swap = fmt.Sprint(memoryLimit) // memory and swap together
+		}
+		_ = os.WriteFile(filepath.Join(group, hierarchy.swap), []byte(swap), 0) // a machine may have no swap
+		return script(t, "echo $$ >"+group+"/cgroup.procs"), func() (bytes uint64) {
+			text, err := os.ReadFile(filepath.Join(group, hierarchy.peak))
+			if err != nil {
+				return 0
+			}
+			_, _ = fmt.Sscan(string(text), &bytes)
+			return bytes
+		}, nil
+	}
+	return "", nil, err
+}
