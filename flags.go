@@ -69,6 +69,7 @@ func parseFlags(args []string, stdout io.Writer) (*config, error) {
 		return nil, err
 	}
 	cfg.usage = cfg.usage || cfg.demo
+	cfg.pages.demo = cfg.demo
 	for _, flag := range visibleFlags(app) { // an environment variable may have had blank lines alone
 		if value, ok := flag.Value.(*flagValue); ok && len(value.given) == 0 {
 			for _, text := range flag.Default {
@@ -357,7 +358,7 @@ func telemetryPath(text string) (string, error) {
 	switch {
 	case !strings.HasPrefix(text, "/") || path.Clean(text) != text || strings.ContainsFunc(text, unusual):
 		return "", errors.New("not a clean path like /metrics")
-	case text == "/" || text == healthyPath || text == readyPath:
+	case text == "/" || text == healthyPath || text == readyPath || text == runbookPath || strings.HasPrefix(text+"/", docsPath):
 		return "", errors.New("is the path of another page")
 	}
 	return text, nil

@@ -53,6 +53,8 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 		{name: "telemetry path unclean", args: "--web.telemetry-path=/a/../metrics", want: []string{"--web.telemetry-path=/a/../metrics", "clean"}},
 		{name: "telemetry path with a trailing slash", args: "--web.telemetry-path=/metrics/", want: []string{"--web.telemetry-path=/metrics/", "clean"}},
 		{name: "telemetry path with a pattern", args: "--web.telemetry-path=/{metrics}", want: []string{"--web.telemetry-path=/{metrics}", "clean"}},
+		{name: "telemetry path below the documents", args: "--web.telemetry-path=/docs/metrics", want: []string{"--web.telemetry-path=/docs/metrics", "another page"}},
+		{name: "telemetry path of the documents", args: "--web.telemetry-path=/docs", want: []string{"--web.telemetry-path=/docs", "another page"}},
 		{name: "telemetry path of the landing page", args: "--web.telemetry-path=/", want: []string{"--web.telemetry-path=/", "another page"}},
 		{name: "telemetry path of the health page", args: "--web.telemetry-path=/-/healthy", want: []string{"--web.telemetry-path=/-/healthy", "another page"}},
 		{name: "telemetry path of the ready page", args: "--web.telemetry-path=/-/ready", want: []string{"--web.telemetry-path=/-/ready", "another page"}},

@@ -12,8 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web"
 
 	"factory_exporter/collector"
 )
@@ -34,11 +32,12 @@ type pages struct {
 	timeoutOffset          time.Duration // taken off Prometheus's scrape timeout
 	maxRequests            int           // answers made or read at once; 0: no limit
 	disableExporterMetrics bool
+	demo                   bool // what is listed is simulated
 }
 
 // newHandler routes the exporter's pages. The page of metrics shows what members
 // count, the requests that this took, and the exporter itself.
-func newHandler(cfg pages, members *collector.Collector, requests prometheus.Collector, logger *slog.Logger) (http.Handler, error) {
+func newHandler(cfg pages, members *collector.Collector, requests prometheus.Collector, logger *slog.Logger) http.Handler {
 	exporter := prometheus.NewRegistry() // the series about the exporter itself
 	exporter.MustRegister(versioncollector.NewCollector(program))
 	logger = onceAMinute(logger)
@@ -98,27 +97,14 @@ func newHandler(cfg pages, members *collector.Collector, requests prometheus.Col
 	if !cfg.disableExporterMetrics {
 		metrics = promhttp.InstrumentMetricHandler(exporter, metrics)
 	}
-	landing, err := web.NewLandingPage(web.LandingConfig{
-		Name:        program,
-		Description: "Prometheus exporter for the members of a Factory organization",
-		Version:     version.Info(),
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: cfg.telemetryPath, Text: "Metrics"},
-			{Address: healthyPath, Text: "Healthy", Description: "the process runs"},
-			{Address: readyPath, Text: "Ready", Description: "it answers scrapes"},
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-
 	mux := http.NewServeMux()
 	mux.Handle("GET "+cfg.telemetryPath, metrics)
 	mux.Handle("GET "+healthyPath, text("Healthy"))
 	mux.Handle("GET "+readyPath, text("Ready"))
-	mux.Handle("GET /", landing)
-	return mux, nil
+	mux.Handle("GET "+docsPath, serveDocs())
+	mux.Handle("GET "+runbookPath, serveDocs())
+	mux.Handle("GET /", newLandingPage(cfg, members))
+	return mux
 }
 
 func text(line string) http.Handler {

@@ -200,11 +200,7 @@ func newExporter(cfg *config, api factoryapi.Config, logger *slog.Logger) (handl
 		}
 	}
 	members := collector.New(client, counting)
-	handler, err = newHandler(cfg.pages, members, requests, logger)
-	if err != nil {
-		return nil, nil, err
-	}
-	return handler, func() {
+	return newHandler(cfg.pages, members, requests, logger), func() {
 		members.Close()
 		closeConnections()
 	}, nil

@@ -102,6 +102,26 @@ func (c *Collector) usage() usageState {
 	return c.readings.shown()
 }
 
+// Listing is how a listing went.
+type Listing struct {
+	Ended   time.Time // zero if none has ended yet
+	Failure string    // in one word, empty if it succeeded
+	Members int       // if it succeeded
+}
+
+// LastListing returns how the listing that ended last went. It starts none.
+func (c *Collector) LastListing() Listing {
+	past, _, _ := c.listings.state(nil)
+	last := Listing{Ended: past.ended}
+	switch {
+	case past.err != nil:
+		last.Failure = reasonOf(past.err)
+	case past.newest != nil:
+		last.Members = past.newest.Users
+	}
+	return last
+}
+
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	c.metrics.describe(ch)
