@@ -71,7 +71,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Deadline:            time.Now().Add(time.Minute), // should the program start after all
+		Deadline:            time.Now().Add(5 * time.Minute), // should the program start after all
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("KEY", testKey)
 			env.Setenv("FACTORY_EXPORTER_WEB_LISTEN_ADDRESS", "127.0.0.1:0")
