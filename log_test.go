@@ -64,7 +64,7 @@ func TestLogHasNoKeys(t *testing.T) {
 	for _, format := range []string{"logfmt", "json"} {
 		var logs output
 		logger := newLogger(&logs, slog.LevelInfo, format)
-		logger.Info("Starting "+testKey, "factory.api-key-file", "/run/"+testKey, "err", errors.New("open \""+testKey+"\": no such file"), "list", "7d,"+testKey+",30d")
+		logger.Info("Starting "+testKey, "file", "/run/"+testKey, "err", errors.New("open \""+testKey+"\": no such file"), "list", "7d,"+testKey+",30d")
 		if log := logs.String(); strings.Contains(log, testKey[3:]) || strings.Count(log, "fk-...") != 4 ||
 			!strings.Contains(log, "/run/fk-...") || !strings.Contains(log, "7d,fk-...,30d") || !strings.Contains(log, "no such file") {
 			t.Errorf("%s: %s", format, log)
