@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -116,6 +117,50 @@ func TestREADMENamesTheGoVersion(t *testing.T) {
 	if want := "Go " + version[1] + "."; !strings.Contains(readFile(t, "README.md"), want) {
 		t.Errorf("README.md does not say %q, the version in go.mod", want)
 	}
+}
+
+// TestLinksBetweenPages follows each link that stays in the repository to its file and its heading.
+func TestLinksBetweenPages(t *testing.T) {
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := map[string]bool{} // from README.md
+	for _, page := range append([]string{"README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"}, pages...) {
+		for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(readFile(t, page), -1) {
+			path, heading, _ := strings.Cut(link[1], "#")
+			if strings.Contains(path, ":") { // another site
+				continue
+			}
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			if page == "README.md" {
+				linked[target] = true
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s links to %s: %s", page, link[1], err)
+			} else if heading != "" && !slices.Contains(anchors(readFile(t, target)), heading) {
+				t.Errorf("%s links to %s: there is no such heading", page, link[1])
+			}
+		}
+	}
+	for _, page := range pages {
+		if !linked[page] {
+			t.Errorf("README.md has no link to %s", page)
+		}
+	}
+}
+
+// anchors returns the names that GitHub gives to the headings of a page.
+func anchors(page string) []string {
+	var names []string
+	for _, heading := range regexp.MustCompile(`(?m)^#+ +(.+?) *$`).FindAllStringSubmatch(page, -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
 }
 
 func readFile(t *testing.T, name string) string {
