@@ -140,7 +140,7 @@ func fetchPage(b *testing.B, apiURL, cursor string) []byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read side only
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		b.Fatal(err)

@@ -119,7 +119,8 @@ func TestREADMENamesTheGoVersion(t *testing.T) {
 	}
 }
 
-// TestLinksBetweenPages follows each link that stays in the repository to its file and its heading.
+// TestLinksBetweenPages follows each link that stays in the repository to its file and
+// its heading.
 func TestLinksBetweenPages(t *testing.T) {
 	pages, err := filepath.Glob("docs/*.md")
 	if err != nil {
@@ -172,7 +173,8 @@ func readFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// flagModels returns the flags that configure something, with their environment variables.
+// flagModels returns the flags that configure something, with their environment
+// variables.
 func flagModels(t *testing.T) []*kingpin.FlagModel {
 	t.Helper()
 	app := newFlags(&config{})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -271,7 +272,9 @@ func servePipe(t *testing.T, server *http.Server) *fakeapi.Pipe {
 	}()
 	t.Cleanup(func() {
 		server.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return pipe
 }

@@ -125,7 +125,9 @@ func TestServerLogsWhatKeepsItFromAnswering(t *testing.T) {
 					time.Sleep(10 * time.Second) // two minutes in all
 				}
 				server.Close()
-				<-served
+				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
 				log := logs.String()
 				errs := strings.Count(log, "level=error")
 				switch lines := strings.Count(log, "\n"); {

@@ -43,8 +43,8 @@ func TestScrapesThatWaitHoldNoPlace(t *testing.T) {
 	})
 }
 
-// Whatever a client does instead of reading its answers, others get their places after ten
-// seconds.
+// Whatever a client does instead of reading its answers, others get their places after
+// ten seconds.
 func TestUnreadAnswersGiveTheirPlacesBack(t *testing.T) {
 	t.Parallel()
 	const limit = 40 // the default
@@ -180,7 +180,8 @@ func TestClientThatHangsUpIsOneDebugLineAtMost(t *testing.T) {
 	}
 }
 
-// Those who have gone before a listing ends are not answered, so they keep nobody waiting.
+// Those who have gone before a listing ends are not answered, so they keep nobody
+// waiting.
 func TestScrapesOfClientsThatHaveGoneTakeNoPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -38,7 +38,8 @@ func TestDemoShowsThatSigningInIsNotUse(t *testing.T) {
 	if used := got[`factory_users_used{window="30d"}`]; idle == unused || idle < 50 || unused < 50 || used < 300 || got["factory_usage_credits"] < 1e6 {
 		t.Errorf("idle %v, unused %v, used %v, credits %v", idle, unused, used, got["factory_usage_credits"])
 	}
-	// Both differences are there: who works without signing in, and who signs in without working.
+	// Both differences are there: who works without signing in, and who signs in without
+	// working.
 	idleIDs, _, _ := list(t, "--demo", "--idle=30d", "--format=csv")
 	unusedIDs, _, _ := list(t, "--demo", "--unused=30d", "--format=csv")
 	if worksOnly := strings.Count(idleIDs, ",20"); worksOnly == 0 {

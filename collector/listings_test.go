@@ -500,9 +500,9 @@ func TestAgeIsToldByTheClockThatWentFurther(t *testing.T) {
 	}
 }
 
-// withWall moves the wall clock of t by whole seconds and leaves its monotonic clock alone, for
-// which package time has no function. A time with a monotonic clock keeps its seconds above 30
-// bits of nanoseconds.
+// withWall moves the wall clock of t by whole seconds and leaves its monotonic clock
+// alone, for which package time has no function. A time with a monotonic clock keeps its
+// seconds above 30 bits of nanoseconds.
 func withWall(t time.Time, by time.Duration) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << 30
 	return t

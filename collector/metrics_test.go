@@ -153,7 +153,7 @@ func TestLabelValuesFromTheAPIDoNotFailAScrape(t *testing.T) {
 		if len(domains) != 4 { // of many x, ending in 1 and in 2; of many é; and (none)
 			t.Errorf("domains %q", slices.Collect(maps.Keys(domains)))
 		}
-		for _, line := range strings.Split(text, "\n") {
+		for line := range strings.SplitSeq(text, "\n") {
 			if len(line) > 2000 {
 				t.Errorf("a line of %d bytes: %s...", len(line), line[:100])
 			}

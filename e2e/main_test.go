@@ -45,7 +45,7 @@ func testMain(m *testing.M) (code int) {
 	if err != nil {
 		return fail(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	if programs.exporter, err = process.BuildExporter(dir); err != nil {
 		return fail(err)
 	}

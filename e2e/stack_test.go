@@ -277,7 +277,7 @@ func ask(method, url string) error {
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close() //nolint:errcheck // read side only
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s %s: %s", method, url, response.Status)
 	}

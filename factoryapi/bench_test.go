@@ -49,7 +49,8 @@ func BenchmarkDecodePageEncodingJSON(b *testing.B) {
 	}
 }
 
-// tap is an [http.RoundTripper] that asks a handler directly and keeps the bodies of its answers.
+// tap is an [http.RoundTripper] that asks a handler directly and keeps the bodies of its
+// answers.
 type tap struct {
 	handler http.Handler
 	bodies  *[][]byte

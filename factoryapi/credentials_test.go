@@ -375,7 +375,8 @@ func checkKeyError(t *testing.T, err error, want string) {
 	}
 }
 
-// checkOneLine checks that a log holds one line of this level, which names the file and no key.
+// checkOneLine checks that a log holds one line of this level, which names the file and
+// no key.
 func checkOneLine(t *testing.T, log *bytes.Buffer, level slog.Level, path string) {
 	t.Helper()
 	text := log.String()

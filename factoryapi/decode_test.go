@@ -19,8 +19,8 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// Whatever is no page is an invalid response: never an empty organization, and nothing to ask for
-// again.
+// Whatever is no page is an invalid response: never an empty organization, and nothing to
+// ask for again.
 func TestWhatIsNoPageIsInvalid(t *testing.T) {
 	const pagination = `"pagination":{"hasMore":false,"nextCursor":null}`
 	bodies := map[string]string{
@@ -401,8 +401,9 @@ func FuzzDecodePage(f *testing.F) {
 	})
 }
 
-// decodeSlowly is the oracle of FuzzDecodePage: a page by encoding/json, without the metadata, which
-// are among the users' fields. Maps rather than structs, since those match names in any case.
+// decodeSlowly is the oracle of FuzzDecodePage: a page by encoding/json, without the
+// metadata, which are among the users' fields. Maps rather than structs, since those
+// match names in any case.
 func decodeSlowly(body []byte) (page factoryapi.Page, users []map[string]json.RawMessage, ok bool) {
 	var fields, pagination map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["users"], &users) != nil || json.Unmarshal(fields["pagination"], &pagination) != nil {

@@ -37,8 +37,8 @@ func serve(t testing.TB, handler http.Handler) *fakeapi.Pipe {
 	return pipe
 }
 
-// newClient returns a client of what is served on a network; cfg may leave out whatever the test
-// does not care about.
+// newClient returns a client of what is served on a network; cfg may leave out whatever
+// the test does not care about.
 func newClient(t testing.TB, network *fakeapi.Pipe, cfg factoryapi.Config) *factoryapi.Client {
 	t.Helper()
 	if cfg.Transport == nil {
@@ -65,8 +65,8 @@ func staticKey(t testing.TB, text string) factoryapi.StaticKey {
 	return credentials
 }
 
-// answer is an [http.RoundTripper] that has the same answer for every request, without a network.
-// It fits where the transfer is not what is tested.
+// answer is an [http.RoundTripper] that has the same answer for every request, without a
+// network. It fits where the transfer is not what is tested.
 type answer struct {
 	status int
 	header http.Header
@@ -83,8 +83,8 @@ func (a answer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// script is a handler that answers the first request with the first page, and so on. The last page
-// answers all further ones.
+// script is a handler that answers the first request with the first page, and so on. The
+// last page answers all further ones.
 type script struct {
 	recorder
 	pages []string
@@ -120,13 +120,13 @@ func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (rec *recorder) all() []*http.Request {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	return rec.requests[:len(rec.requests):len(rec.requests)]
+	return slices.Clip(rec.requests)
 }
 
 func (rec *recorder) count() int { return len(rec.all()) }
 
-// lastPage is a page with these users, JSON objects with commas between them, after which no other
-// follows.
+// lastPage is a page with these users, JSON objects with commas between them, after which
+// no other follows.
 func lastPage(users string) string {
 	return `{"users":[` + users + `],"pagination":{"hasMore":false,"nextCursor":null}}`
 }
@@ -210,7 +210,8 @@ func checkUsers(t *testing.T, users []factoryapi.User, members []fakeapi.Member)
 	}
 }
 
-// timestampOf is what becomes of a field that the fake API sends, or leaves out if it is empty.
+// timestampOf is what becomes of a field that the fake API sends, or leaves out if it is
+// empty.
 func timestampOf(t *testing.T, text string) factoryapi.Timestamp {
 	t.Helper()
 	if text == "" {
@@ -243,7 +244,8 @@ func (o *observer) observe() func(error) {
 	}
 }
 
-// results returns a word for each request that ended: the failure's reason, ok or canceled.
+// results returns a word for each request that ended: the failure's reason, ok or
+// canceled.
 func (o *observer) results() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -253,7 +255,7 @@ func (o *observer) results() []string {
 			words = append(words, "ok")
 		} else if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
 			words = append(words, failure.Reason())
-		} else if err == context.Canceled {
+		} else if errors.Is(err, context.Canceled) {
 			words = append(words, "canceled")
 		} else {
 			words = append(words, err.Error())
@@ -301,7 +303,8 @@ func raw(text string) fakeapi.Behavior {
 	}
 }
 
-// cutChunks sends half a page in chunks of a length that was not told, and closes the connection.
+// cutChunks sends half a page in chunks of a length that was not told, and closes the
+// connection.
 func cutChunks(w http.ResponseWriter, _ *http.Request, page []byte) {
 	_, _ = w.Write(page[:len(page)/2])
 	_ = http.NewResponseController(w).Flush()

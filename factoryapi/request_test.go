@@ -98,9 +98,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 						w.WriteHeader(status)
 					}))
 					network := serve(t, requests)
-					var dialled []string
+					var dialed []string
 					transport := &http.Transport{DialContext: func(ctx context.Context, network_, address string) (net.Conn, error) {
-						dialled = append(dialled, address)
+						dialed = append(dialed, address)
 						return network.DialContext(ctx, network_, address)
 					}}
 					client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3})
@@ -115,8 +115,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					if got := requests.count(); got != 1 {
 						t.Errorf("%d requests", got)
 					}
-					if !slices.Equal(dialled, []string{"localhost:80"}) {
-						t.Errorf("connections to %v", dialled)
+					if !slices.Equal(dialed, []string{"localhost:80"}) {
+						t.Errorf("connections to %v", dialed)
 					}
 				})
 			})

@@ -43,7 +43,8 @@ func proxyFor(base *url.URL) (*url.URL, error) {
 	return env.ProxyFunc()(base)
 }
 
-// isProxy reports whether a transport can use the proxy at value, with or without a scheme.
+// isProxy reports whether a transport can use the proxy at value, with or without a
+// scheme.
 func isProxy(value string) bool {
 	if !strings.Contains(value, "://") {
 		value = "http://" + value

@@ -142,7 +142,8 @@ func TestOnlyHTTP1IsSpoken(t *testing.T) {
 	}
 }
 
-// net/http repeats a request by itself if a connection that it has used before ends without an answer.
+// net/http repeats a request by itself if a connection that it has used before ends
+// without an answer.
 func TestRequestsThatNetHTTPRepeatsAreObserved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := organizationOf(3)

@@ -265,12 +265,18 @@ func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
 		network := serve(t, api)
 		client := newClient(t, network, factoryapi.Config{PageSize: 10})
 		seen := 0
-		for range client.ListUsers(t.Context()) {
+		for _, err := range client.ListUsers(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			if seen++; seen == 11 {
 				break
 			}
 		}
-		for range client.Pages(t.Context()) {
+		for _, err := range client.Pages(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			break
 		}
 		synctest.Wait()

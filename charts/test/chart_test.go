@@ -124,7 +124,7 @@ func TestPackageHasRegularFilesAndNoOthersThanTheChartNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close() //nolint:errcheck // it is only read
+	defer file.Close()
 	unzipped, err := gzip.NewReader(file)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestPackageHasRegularFilesAndNoOthersThanTheChartNeeds(t *testing.T) {
 	var names []string
 	for archive := tar.NewReader(unzipped); ; {
 		header, err := archive.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -338,8 +338,8 @@ func TestSchemaHasEveryFlagOfTheExporterThatTheChartDoesNotSet(t *testing.T) {
 	}
 }
 
-// A Service sets variables in pods, whose names begin with its own. Pods of this chart do not get them, but a pod
-// that somebody else wrote does, and takes them for flags.
+// A Service sets variables in pods, whose names begin with its own. Pods of this chart do
+// not get them, but a pod that somebody else wrote does, and takes them for flags.
 func TestNoVariableOfTheServiceIsThatOfAFlag(t *testing.T) {
 	ofService := regexp.MustCompile(`^(SERVICE_HOST|SERVICE_PORT|SERVICE_PORT_HTTP|PORT|PORT_10777_TCP(_(PROTO|PORT|ADDR))?)$`)
 	for name := range flags(t) {
@@ -349,7 +349,8 @@ func TestNoVariableOfTheServiceIsThatOfAFlag(t *testing.T) {
 	}
 }
 
-// flags returns the exporter's flags, and what kind of value each takes, as its help has them.
+// flags returns the exporter's flags, and what kind of value each takes, as its help has
+// them.
 func flags(t *testing.T) map[string]string {
 	t.Helper()
 	output, err := exec.Command(exporter, "--help").Output()
@@ -416,8 +417,8 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
-// The kubelet does what mount does here: the files of a Secret are links into a folder, and that one is replaced
-// as a whole.
+// The kubelet does what mount does here: the files of a Secret are links into a folder,
+// and that one is replaced as a whole.
 func TestRotatedSecretIsUsedWithoutARestart(t *testing.T) {
 	key := "fk-first"
 	api := serveAPI(t, func() string { return key })
@@ -497,7 +498,7 @@ func TestProbesSucceedWithAndWithoutAWebConfiguration(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					connection.Close() //nolint:errcheck // nothing was sent
+					connection.Close()
 				default:
 					t.Errorf("another probe: %v", probe)
 				}

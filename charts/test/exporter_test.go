@@ -21,7 +21,8 @@ import (
 // mounts is where the chart mounts what the exporter reads.
 const mounts = "/etc/factory_exporter/"
 
-// startContainer runs the exporter as a container of the chart does, but with its mounts in root.
+// startContainer runs the exporter as a container of the chart does, but with its mounts
+// in root.
 func startContainer(t *testing.T, container corev1.Container, root string) (address string) {
 	t.Helper()
 	var args []string
@@ -33,8 +34,8 @@ func startContainer(t *testing.T, container corev1.Container, root string) (addr
 
 var listeningOn = regexp.MustCompile(`msg="Listening on" address=(\S+)`)
 
-// start runs the exporter with variables ("NAME=value") and arguments, and returns the address that it listens on.
-// An exporter that ends by itself fails the test.
+// start runs the exporter with variables ("NAME=value") and arguments, and returns the
+// address that it listens on. An exporter that ends by itself fails the test.
 func start(t *testing.T, env []string, args ...string) (address string) {
 	t.Helper()
 	cmd := exec.Command(exporter, append(args, "--web.listen-address=127.0.0.1:0")...)
@@ -102,7 +103,7 @@ func get(t *testing.T, url string) (status int, body string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // it was read
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +111,8 @@ func get(t *testing.T, url string) (status int, body string) {
 	return response.StatusCode, string(text)
 }
 
-// serveAPI serves an organization of one member to whoever has the key, and returns the URL.
+// serveAPI serves an organization of one member to whoever has the key, and returns the
+// URL.
 func serveAPI(t *testing.T, key func() string) string {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,5 +1,6 @@
-// Package chart_test holds what people deploy against what will read it: the Helm chart against Helm, the types
-// of Kubernetes and of the Prometheus operator, and the exporter; the quickstart against Compose.
+// Package chart_test holds what people deploy against what will read it: the Helm chart
+// against Helm, the types of Kubernetes and of the Prometheus operator, and the exporter;
+// the quickstart against Compose.
 //
 // The tests run the helm that $HELM names, or else the one in $PATH.
 package chart_test
@@ -8,6 +9,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,7 +46,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	exporter = filepath.Join(dir, "factory_exporter")
 	packaged = filepath.Join(dir, "factory-exporter-0.0.0.tgz")
 	build := exec.Command("go", "build", "-o", exporter, ".")
@@ -58,7 +60,8 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// run runs helm with values, which are YAML, and returns what it writes to stdout and to stderr.
+// run runs helm with values, which are YAML, and returns what it writes to stdout and to
+// stderr.
 func run(t *testing.T, values string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, log bytes.Buffer
@@ -95,8 +98,9 @@ type metadata interface {
 	GetLabels() map[string]string
 }
 
-// install returns the objects of a release of the chart in the checkout. It decodes them as strictly as the API
-// server does for kubectl: an unknown or repeated field, or another kind of object, fails the test.
+// install returns the objects of a release of the chart in the checkout. It decodes them
+// as strictly as the API server does for kubectl: an unknown or repeated field, or
+// another kind of object, fails the test.
 func install(t *testing.T, release, values string) objects {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -113,7 +117,7 @@ func install(t *testing.T, release, values string) objects {
 	var all objects
 	for {
 		document, err := documents.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return all
 		}
 		if err != nil {

@@ -14,7 +14,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// compose loads the quickstart as Compose does, with variables of the environment ("NAME=value").
+// compose loads the quickstart as Compose does, with variables of the environment
+// ("NAME=value").
 func compose(t *testing.T, env []string, files ...string) *types.Project {
 	t.Helper()
 	var paths []string
@@ -118,7 +119,8 @@ func TestQuickstartInhibitsAlertsThatExist(t *testing.T) {
 	}
 }
 
-// Grafana's home is a file, and the link in the README is a uid: both are those of one dashboard.
+// Grafana's home is a file, and the link in the README is a uid: both are those of one
+// dashboard.
 func TestQuickstartOpensADashboardOfTheProject(t *testing.T) {
 	environment := compose(t, nil, "compose.yml").Services["grafana"].Environment
 	home := path.Base(*environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])

@@ -173,7 +173,7 @@ func scrape(url string) (map[string]*dto.MetricFamily, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close() //nolint:errcheck // read side only
+	defer response.Body.Close()
 	decoder := expfmt.NewDecoder(response.Body, expfmt.ResponseFormat(response.Header))
 	families := map[string]*dto.MetricFamily{}
 	for {

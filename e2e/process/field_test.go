@@ -39,7 +39,7 @@ func TestClientsThatHangUpLeaveNoTraceInTheLog(t *testing.T) {
 		if err := conn.SetLinger(0); err != nil { // so that closing resets the connection
 			t.Fatal(err)
 		}
-		conn.Close() //nolint:errcheck // it is gone
+		conn.Close()
 	}
 	got := p.Scrape(t)
 	if errs := got[`promhttp_metric_handler_errors_total{cause="encoding"}`]; errs != 0 {
@@ -73,7 +73,7 @@ func TestLogReaderThatStopsReadingStopsNothing(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
 	p, log := startWithLog(t, serve(t, api), "--factory.max-retries=0", "--log.level=debug")
-	defer log.Close() //nolint:errcheck // after the exporter
+	defer log.Close()
 	// A pipe has room for 64 KiB. A failing listing fills more than a hundred bytes.
 	api.Inject(fakeapi.Fault{Serve: fakeapi.Status(500)})
 	for range 700 {
@@ -201,7 +201,7 @@ func TestLackOfFileDescriptorsIsSaid(t *testing.T) {
 		return nil
 	})
 	for _, conn := range conns {
-		conn.Close() //nolint:errcheck // nothing was sent
+		conn.Close()
 	}
 	checkListed(t, "afterwards", p.Scrape(t))
 	if lines := says(); lines != 1 {
@@ -236,7 +236,7 @@ func TestCertificateThatIsGoneIsSaid(t *testing.T) {
 	}
 	for range 5 {
 		if response, err := client.Get(url); err == nil {
-			response.Body.Close() //nolint:errcheck // read side only
+			response.Body.Close()
 			t.Error("there is an answer without a certificate")
 		}
 	}
@@ -270,13 +270,13 @@ func TestHangupIsLoggedAndNothingMore(t *testing.T) {
 	checkListed(t, "afterwards", p.Scrape(t))
 }
 
-// An API that hangs, a client that does not read, one that sends half a request, and a log
-// that nobody reads.
+// An API that hangs, a client that does not read, one that sends half a request, and a
+// log that nobody reads.
 func TestStopTakesNotLongWhateverHangs(t *testing.T) {
 	t.Parallel()
 	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), apiKey)
 	p, log := startWithLog(t, serve(t, api), "--collector.per-user", "--log.level=debug")
-	defer log.Close() //nolint:errcheck // after the exporter
+	defer log.Close()
 	p.scrape(t)
 	api.Inject(fakeapi.Fault{Serve: fakeapi.Hang()})
 	for range 10 {
@@ -288,7 +288,8 @@ func TestStopTakesNotLongWhateverHangs(t *testing.T) {
 	p.stop(t)
 }
 
-// loggingProcess is an exporter whose log goes to a pipe of the test, which has to read it.
+// loggingProcess is an exporter whose log goes to a pipe of the test, which has to read
+// it.
 type loggingProcess struct {
 	cmd     *exec.Cmd
 	address string
@@ -305,7 +306,7 @@ func startWithLog(t *testing.T, apiURL string, args ...string) (*loggingProcess,
 	p.cmd.Env = append(os.Environ(), "FACTORY_API_KEY="+apiKey)
 	p.cmd.Stderr = stderr
 	err = p.cmd.Start()
-	stderr.Close() //nolint:errcheck // the process has its own
+	stderr.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +368,7 @@ func dial(t *testing.T, address string) *net.TCPConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() }) //nolint:errcheck // it may be closed
+	t.Cleanup(func() { conn.Close() })
 	return conn.(*net.TCPConn)
 }
 

@@ -33,7 +33,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir)
 	if exporter, err = process.BuildExporter(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

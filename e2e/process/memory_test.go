@@ -129,7 +129,7 @@ func limitMemory(t *testing.T) (program string, peak func() uint64, err error) {
 		if err = os.Mkdir(group, 0o700); err != nil {
 			continue
 		}
-		t.Cleanup(func() { os.Remove(group) }) //nolint:errcheck // it is empty by then, or the kernel keeps it
+		t.Cleanup(func() { os.Remove(group) })
 		if err = os.WriteFile(filepath.Join(group, hierarchy.limit), fmt.Append(nil, memoryLimit), 0); err != nil {
 			continue
 		}

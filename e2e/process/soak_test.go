@@ -40,9 +40,9 @@ const (
 )
 
 // The exporter, as a process of its own, is scraped while the API fails in many ways,
-// clients misbehave, and members join and leave. Whatever happens, a scrape is answered, and the numbers in it
-// are those of the organization at one time or are not there. In the end nothing is left
-// over from all of this.
+// clients misbehave, and members join and leave. Whatever happens, a scrape is answered,
+// and the numbers in it are those of the organization at one time or are not there. In
+// the end nothing is left over from all of this.
 func TestSoak(t *testing.T) {
 	seed := *soakSeed
 	if seed == 0 {
@@ -320,7 +320,7 @@ func misbehave(ctx context.Context, t *testing.T, p *process.Process, rng *rand.
 		if rng.IntN(2) == 0 {
 			_ = conn.(*net.TCPConn).SetLinger(0) // so that closing resets the connection
 		}
-		conn.Close() //nolint:errcheck // it is gone
+		conn.Close()
 		if rng.IntN(20) == 0 {
 			p.Signal(t, syscall.SIGHUP)
 		}

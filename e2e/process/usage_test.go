@@ -9,7 +9,8 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// A reading of the analytics that hangs delays neither a scrape nor the end of the process.
+// A reading of the analytics that hangs delays neither a scrape nor the end of the
+// process.
 func TestReadingThatHangsWhenTheProcessEnds(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -33,9 +34,9 @@ func TestReadingThatHangsWhenTheProcessEnds(t *testing.T) {
 	}
 }
 
-// BenchmarkReading reads the analytics of 20,000 members who worked on each of 90 days. It reports
-// the time and the requests of a reading, and the peak memory of a process with it and of one
-// without.
+// BenchmarkReading reads the analytics of 20,000 members who worked on each of 90 days.
+// It reports the time and the requests of a reading, and the peak memory of a process
+// with it and of one without.
 func BenchmarkReading(b *testing.B) {
 	const members = 20_000
 	org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)

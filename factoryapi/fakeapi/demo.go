@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// How the organization of a Demo lives. Joining, leaving and stopping slow down while it fills up,
-// and go on at a crawl once it is full.
+// How the organization of a Demo lives. Joining, leaving and stopping slow down while it
+// fills up, and go on at a crawl once it is full.
 const (
 	demoMembers = 960  // at the start
 	demoFull    = 1500 // approached within a day
@@ -22,18 +22,19 @@ const (
 	demoCatchUp = 24 * time.Hour // what lies further back is not lived through
 )
 
-// Demo is an [http.Handler] around a [Server]: the API of an organization that lives. It has about
-// 1,000 members in several teams and mail domains, and a past of two years. Every minute a few
-// people sign in and somebody joins; now and then somebody leaves or loses interest.
+// Demo is an [http.Handler] around a [Server]: the API of an organization that lives. It
+// has about 1,000 members in several teams and mail domains, and a past of two years.
+// Every minute a few people sign in and somebody joins; now and then somebody leaves or
+// loses interest.
 //
 // Its analytics tell that work and signing in are not the same: some work every day
 // without signing in, and some sign in and never work.
 //
-// Pages take 20 to 60 ms. About one in 40 is refused with status 429, to be retried after a second,
-// or 500.
+// Pages take 20 to 60 ms. About one in 40 is refused with status 429, to be retried after
+// a second, or 500.
 //
-// Nothing runs between requests: each one first catches up with the time that has passed. What
-// happens, and when, depends on the seed and the start alone.
+// Nothing runs between requests: each one first catches up with the time that has passed.
+// What happens, and when, depends on the seed and the start alone.
 type Demo struct {
 	server  *Server
 	org     *Organization
@@ -104,7 +105,8 @@ func (d *Demo) catchUp(now time.Time) {
 
 // step lives through one demoStep that ends at now.
 func (d *Demo) step(now time.Time) {
-	// Everybody gets a chance at the pace of daily users; those of other habits mostly let it pass.
+	// Everybody gets a chance at the pace of daily users; those of other habits mostly
+	// let it pass.
 	if d.happens(daily.pause(), float64(len(d.members))) {
 		m := oneOf(d.people.rng, d.members)
 		pause := m.habit.pause()
@@ -129,8 +131,8 @@ func (d *Demo) step(now time.Time) {
 	}
 }
 
-// happens reports whether this step sees an event whose mean distance is every, when it comes so many
-// times as often.
+// happens reports whether this step sees an event whose mean distance is every, when it
+// comes so many times as often.
 func (d *Demo) happens(every time.Duration, times float64) bool {
 	return d.people.rng.Float64() < times*demoStep.Seconds()/every.Seconds()
 }

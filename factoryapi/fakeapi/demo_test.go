@@ -151,8 +151,8 @@ func TestDemoWantsItsKey(t *testing.T) {
 	}
 }
 
-// listDemo lists all users, with up to three retries a page, and returns their last sign-in by id
-// and the number of requests. It counts refusals by status.
+// listDemo lists all users, with up to three retries a page, and returns their last
+// sign-in by id and the number of requests. It counts refusals by status.
 func listDemo(t *testing.T, demo http.Handler, refused map[int]int) (users map[string]string, requests int) {
 	t.Helper()
 	users = make(map[string]string)

@@ -8,14 +8,15 @@ import (
 	"time"
 )
 
-// Generate returns n made-up members of an organization that has grown over the two years before
-// now. They are the same for the same n, seed and now, and Generate(m) is the beginning of
-// Generate(n) for m < n.
+// Generate returns n made-up members of an organization that has grown over the two years
+// before now. They are the same for the same n, seed and now, and Generate(m) is the
+// beginning of Generate(n) for m < n.
 //
-// Just under half sign in every day, others every few days or now and then; some have stopped, about
-// 8 % never started. Mail domains and the metadata team, cost_center and location are skewed: few
-// values are frequent. Some members have no names, some no metadata. Members with the same metadata
-// share one map, which must not be changed. Timestamps are in RFC 3339, in UTC, with milliseconds.
+// Just under half sign in every day, others every few days or now and then; some have
+// stopped, about 8 % never started. Mail domains and the metadata team, cost_center and
+// location are skewed: few values are frequent. Some members have no names, some no
+// metadata. Members with the same metadata share one map, which must not be changed.
+// Timestamps are in RFC 3339, in UTC, with milliseconds.
 func Generate(n int, seed uint64, now time.Time) []Member {
 	g := newGenerator(seed)
 	members := make([]Member, n)
@@ -111,8 +112,8 @@ func (g *generator) newcomer(now time.Time) (Member, habit) {
 	return m, h
 }
 
-// habit picks one for an account of this age. Invitations that nobody followed are more frequent
-// among new accounts; together they are about 8 % of all.
+// habit picks one for an account of this age. Invitations that nobody followed are more
+// frequent among new accounts; together they are about 8 % of all.
 func (g *generator) habit(age time.Duration) habit {
 	never := 0.06
 	if age < 90*24*time.Hour {
@@ -150,8 +151,8 @@ func (g *generator) person(created time.Time) Member {
 	return m
 }
 
-// id returns an id of the form that WorkOS uses: "user_" and a ULID, 48 bits of milliseconds and 80
-// random ones in base 32.
+// id returns an id of the form that WorkOS uses: "user_" and a ULID, 48 bits of
+// milliseconds and 80 random ones in base 32.
 func (g *generator) id(created time.Time) string {
 	const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 	var id [len("user_") + 26]byte

@@ -23,17 +23,18 @@ type Member struct {
 
 	Metadata map[string]string // {} when nil
 
-	// Raw holds fields to send in place of or beside those above, for what the document does not
-	// allow: null, numbers, unknown fields. Values are sent as they are, valid JSON or not. A nil
-	// value removes the field.
+	// Raw holds fields to send in place of or beside those above, for what the document
+	// does not allow: null, numbers, unknown fields. Values are sent as they are, valid
+	// JSON or not. A nil value removes the field.
 	Raw map[string]json.RawMessage
 }
 
-// Organization is a list of members in the order in which the API lists them: that in which they
-// were added. It is safe for concurrent use. The zero value is an organization without members.
+// Organization is a list of members in the order in which the API lists them: that in
+// which they were added. It is safe for concurrent use. The zero value is an organization
+// without members.
 //
-// The maps of a member belong to the organization once the member was added, or was returned by
-// Members: they may be read, and changed only within Update.
+// The maps of a member belong to the organization once the member was added, or was
+// returned by Members: they may be read, and changed only within Update.
 type Organization struct {
 	mu      sync.RWMutex
 	entries []entry // by number, ascending
@@ -47,8 +48,8 @@ func NewOrganization(members ...Member) *Organization {
 	return o
 }
 
-// Add puts members at the end of the list. Ids are not compared: a member that is added twice is
-// listed twice.
+// Add puts members at the end of the list. Ids are not compared: a member that is added
+// twice is listed twice.
 func (o *Organization) Add(members ...Member) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -72,9 +73,9 @@ func (o *Organization) Remove(ids ...string) {
 	o.entries = slices.DeleteFunc(o.entries, func(e entry) bool { return gone[e.member.ID] })
 }
 
-// Update calls change with the first member that has this id, and keeps what it makes of it, at the
-// same place in the list. The maps it gets are never nil. Without such a member nothing happens.
-// change must not call the organization.
+// Update calls change with the first member that has this id, and keeps what it makes of
+// it, at the same place in the list. The maps it gets are never nil. Without such a
+// member nothing happens. change must not call the organization.
 func (o *Organization) Update(id string, change func(*Member)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -113,8 +114,8 @@ func (o *Organization) Len() int {
 	return len(o.entries)
 }
 
-// entry is a place in the list. Its number is never used again, so that a cursor which holds one
-// keeps its position while members join and leave.
+// entry is a place in the list. Its number is never used again, so that a cursor which
+// holds one keeps its position while members join and leave.
 type entry struct {
 	number uint64
 	member Member
@@ -154,8 +155,9 @@ func (o *Organization) page(b []byte, from cursor, limit int) page {
 	return p
 }
 
-// cursor is a position between two entries. The API document calls its text opaque; this one is made
-// of characters that a client must escape in a query, and of an escape that must not be undone twice.
+// cursor is a position between two entries. The API document calls its text opaque; this
+// one is made of characters that a client must escape in a query, and of an escape that
+// must not be undone twice.
 type cursor struct {
 	after uint64 // the number of the entry before the page
 	page  int    // the number of the page
@@ -177,8 +179,9 @@ func parseCursor(text string) (cursor, error) {
 	return c, nil
 }
 
-// appendJSON appends m as a JSON object, fields in the order of the API document. Organizations of
-// hundreds of thousands of members are made for benchmarks, so it does without reflection.
+// appendJSON appends m as a JSON object, fields in the order of the API document.
+// Organizations of hundreds of thousands of members are made for benchmarks, so it does
+// without reflection.
 func (m *Member) appendJSON(b []byte) []byte {
 	begin := len(b)
 	b = appendField(b, '{', "id", m.ID)
@@ -214,8 +217,8 @@ func (m *Member) appendJSON(b []byte) []byte {
 	return b
 }
 
-// withRaw returns a JSON object with raw fields added, replaced and removed. Unlike json.Marshal it
-// lets raw values through that are not JSON.
+// withRaw returns a JSON object with raw fields added, replaced and removed. Unlike
+// json.Marshal it lets raw values through that are not JSON.
 func withRaw(object []byte, raw map[string]json.RawMessage) []byte {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(object, &fields); err != nil {

@@ -9,9 +9,9 @@ import (
 	"sync/atomic"
 )
 
-// Pipe is a network in memory: a [net.Listener] whose connections come from its own DialContext,
-// which fits [net/http.Transport]. It is for tests under testing/synctest, where a goroutine that
-// waits for a real socket keeps the fake clock from moving.
+// Pipe is a network in memory: a [net.Listener] whose connections come from its own
+// DialContext, which fits [net/http.Transport]. It is for tests under testing/synctest,
+// where a goroutine that waits for a real socket keeps the fake clock from moving.
 type Pipe struct {
 	accept chan net.Conn
 	closed chan struct{}
@@ -26,9 +26,9 @@ func NewPipe() *Pipe {
 	return &Pipe{accept: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Serve serves handler on a new Pipe until stop is called: over HTTP/1.1, or HTTP/2 if the client
-// begins with it. stop closes all connections, waits for the end, and returns what went wrong
-// meanwhile.
+// Serve serves handler on a new Pipe until stop is called: over HTTP/1.1, or HTTP/2 if
+// the client begins with it. stop closes all connections, waits for the end, and returns
+// what went wrong meanwhile.
 func Serve(handler http.Handler) (pipe *Pipe, stop func() error) {
 	pipe = NewPipe()
 	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
@@ -55,8 +55,8 @@ func (p *Pipe) Accept() (net.Conn, error) {
 	}
 }
 
-// DialContext connects to whoever accepts, whatever the network and the address. It waits until
-// somebody does, the context ends or the Pipe is closed.
+// DialContext connects to whoever accepts, whatever the network and the address. It waits
+// until somebody does, the context ends or the Pipe is closed.
 func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	var err error
@@ -77,8 +77,8 @@ func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 // Dials returns the number of connections opened so far.
 func (p *Pipe) Dials() int { return int(p.dials.Load()) }
 
-// Close ends Accept and DialContext, waiting and future ones. Open connections stay open. It returns
-// nil, also when the Pipe is closed already.
+// Close ends Accept and DialContext, waiting and future ones. Open connections stay open.
+// It returns nil, also when the Pipe is closed already.
 func (p *Pipe) Close() error {
 	p.close.Do(func() { close(p.closed) })
 	return nil

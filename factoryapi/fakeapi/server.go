@@ -1,11 +1,11 @@
-// Package fakeapi is the Factory API in process: GET /api/v0/organization/users as the API document
-// describes it, and three endpoints of the analytics as their reference does, with paging, bearer
-// key and error bodies. An [Organization] holds the members, and [Analytics] hold what they did. A
-// [Server] serves both and, when told to, answers as badly as a real server can. A [Demo] is an
-// organization that lives.
+// Package fakeapi is the Factory API in process: GET /api/v0/organization/users as the
+// API document describes it, and three endpoints of the analytics as their reference
+// does, with paging, bearer key and error bodies. An [Organization] holds the members,
+// and [Analytics] hold what they did. A [Server] serves both and, when told to, answers
+// as badly as a real server can. A [Demo] is an organization that lives.
 //
-// Where the document is silent (which status refuses a limit of 0, what a cursor looks like), the
-// comments say what was chosen.
+// Where the document is silent (which status refuses a limit of 0, what a cursor looks
+// like), the comments say what was chosen.
 package fakeapi
 
 import (
@@ -30,13 +30,13 @@ const (
 	defaultLimit = 20
 )
 
-// Server is the API as an [http.Handler]. It is safe for concurrent use, also while its key, its
-// latency, its faults and its organization change.
+// Server is the API as an [http.Handler]. It is safe for concurrent use, also while its
+// key, its latency, its faults and its organization change.
 //
-// It refuses, with the documented error body: a key that is missing or wrong (401, before anything
-// else is looked at), another path (404), another method than GET (405), and a limit outside 1-100
-// or a cursor that is none of its own (400). The document names 401, 403 and 500 only; the other
-// statuses are a choice of this package.
+// It refuses, with the documented error body: a key that is missing or wrong (401, before
+// anything else is looked at), another path (404), another method than GET (405), and a
+// limit outside 1-100 or a cursor that is none of its own (400). The document names 401,
+// 403 and 500 only; the other statuses are a choice of this package.
 type Server struct {
 	org     *Organization
 	buffers sync.Pool // of *[]byte, for pages: benchmarks are to measure clients, not garbage
@@ -128,16 +128,16 @@ func (s *Server) SetAnalytics(a *Analytics) {
 	s.analytics = a
 }
 
-// SetLatency makes requests that arrive from now on wait for d before they are looked at. The wait
-// ends early, without an answer, when the request's context does.
+// SetLatency makes requests that arrive from now on wait for d before they are looked at.
+// The wait ends early, without an answer, when the request's context does.
 func (s *Server) SetLatency(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.latency = d
 }
 
-// Inject adds faults behind those already there. A request is spoilt by the first that fits it.
-// Requests that the server refuses anyhow are left alone.
+// Inject adds faults behind those already there. A request is spoilt by the first that
+// fits it. Requests that the server refuses anyhow are left alone.
 func (s *Server) Inject(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,7 +173,8 @@ func (s *Server) leave() {
 	s.stats.InFlight--
 }
 
-// page appends to b the page that a query asks for. Its errors are details for the answer.
+// page appends to b the page that a query asks for. Its errors are details for the
+// answer.
 func (s *Server) page(b []byte, rawQuery string) (page, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
@@ -243,8 +244,8 @@ func sendError(w http.ResponseWriter, r *http.Request, status int, detail string
 	send(w, status, text)
 }
 
-// send writes a whole answer at once. A failing write means that the client went away: nobody is
-// left to tell.
+// send writes a whole answer at once. A failing write means that the client went away:
+// nobody is left to tell.
 func send(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -313,8 +313,8 @@ type page struct {
 	}
 }
 
-// list pages through all users, and calls after, unless it is nil, after each page but the last.
-// With limit 0 none is sent.
+// list pages through all users, and calls after, unless it is nil, after each page but
+// the last. With limit 0 none is sent.
 func list(t testing.TB, server http.Handler, limit int, after func(page)) []page {
 	t.Helper()
 	query := url.Values{}

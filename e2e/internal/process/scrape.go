@@ -43,7 +43,7 @@ func Get(t testing.TB, client *http.Client, url string, header ...string) (statu
 		t.Error(err)
 		return 0, ""
 	}
-	defer response.Body.Close() //nolint:errcheck // read side only
+	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Error(err)

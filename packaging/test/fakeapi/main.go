@@ -1,4 +1,5 @@
-// Command fakeapi serves an organization as the Factory API does, for the test of the packages.
+// Command fakeapi serves an organization as the Factory API does, for the test of the
+// packages.
 //
 //	fakeapi ADDRESS MEMBERS KEY-FILE
 //
