@@ -291,18 +291,6 @@ func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factorya
 	return apiError(t, err)
 }
 
-// raw sends bytes that need not be HTTP, and closes the connection.
-func raw(text string) fakeapi.Behavior {
-	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			panic(err)
-		}
-		_, _ = io.WriteString(conn, text) // the client may have seen enough
-		_ = conn.Close()
-	}
-}
-
 // cutChunks sends half a page in chunks of a length that was not told, and closes the
 // connection.
 func cutChunks(w http.ResponseWriter, _ *http.Request, page []byte) {

@@ -367,9 +367,9 @@ func TestABrokenTransferIsAConnectionError(t *testing.T) {
 		{"reset", fakeapi.Reset()},
 		{"cut within a body of known length", fakeapi.CutTransfer()},
 		{"cut within a body of chunks", cutChunks},
-		{"not HTTP", raw("SSH-2.0-OpenSSH_10.0\r\n")},
-		{"closed within the header", raw("HTTP/1.1 200 OK\r\nContent-Le")},
-		{"chunks that are none", raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")},
+		{"not HTTP", fakeapi.Raw("SSH-2.0-OpenSSH_10.0\r\n")},
+		{"closed within the header", fakeapi.Raw("HTTP/1.1 200 OK\r\nContent-Le")},
+		{"chunks that are none", fakeapi.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			address := "http://" + closed.Addr().String()
