@@ -20,10 +20,11 @@ ARG TARGETVARIANT
 ARG VERSION=devel
 ARG REVISION=unknown
 # These are the flags of .goreleaser.yaml: the same source gives the same binary as in a release.
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} \
+RUN [ "${VERSION#v}" = "$VERSION" ] || { echo "VERSION=$VERSION: leave out the v" >&2; exit 1; } && \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOARM=${TARGETVARIANT#v} \
     go build -trimpath -buildvcs=false -o /factory_exporter \
     -ldflags "-s -w -buildid= \
-      -X github.com/prometheus/common/version.Version=${VERSION#v} \
+      -X github.com/prometheus/common/version.Version=$VERSION \
       -X github.com/prometheus/common/version.Revision=$REVISION" .
 
 FROM scratch
@@ -36,7 +37,7 @@ ARG REVISION=unknown
 LABEL org.opencontainers.image.title="factory_exporter" \
       org.opencontainers.image.description="Prometheus exporter for the members of a Factory organization" \
       org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION#v}" \
+      org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 USER 65532:65532
 EXPOSE 10777
