@@ -48,9 +48,12 @@ type cell struct {
 	fault  *fault
 	people []person
 
-	page    int          // that the fault strikes
-	strikes int          // that are left
-	dials   atomic.Int64 // of these, if the fault strikes the way to the API
+	page    int // that the fault strikes
+	strikes int // that are left
+
+	// If the fault strikes the way to the API, dials for this page fail so many times. A
+	// dial goes on in the background when its request has ended.
+	failingPage, failingDials atomic.Int64
 
 	connected bool            // there is a connection that was used before
 	failing   bool            // the last listing failed
@@ -72,8 +75,8 @@ func newCell(t *testing.T, f *fault) *cell {
 		dial := c.transport.DialContext
 		c.transport.DisableKeepAlives = true // so that there is a connection to fail for each page
 		c.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if c.asked() == c.page && c.dials.Load() > 0 {
-				c.dials.Add(-1)
+			if int64(c.asked()) == c.failingPage.Load() && c.failingDials.Load() > 0 {
+				c.failingDials.Add(-1)
 				return nil, f.dial(ctx)
 			}
 			return dial(ctx, network, address)
@@ -89,7 +92,8 @@ func (c *cell) inject(page, times int) {
 		c.strikes = math.MaxInt
 	}
 	if c.fault.dial != nil {
-		c.dials.Store(int64(c.strikes))
+		c.failingPage.Store(int64(page))
+		c.failingDials.Store(int64(c.strikes))
 		return
 	}
 	c.api.Inject(fakeapi.Fault{Page: page, Times: times, Serve: c.fault.serve})
@@ -98,7 +102,7 @@ func (c *cell) inject(page, times int) {
 // repair ends the fault.
 func (c *cell) repair() {
 	c.strikes = 0
-	c.dials.Store(0)
+	c.failingDials.Store(0)
 	c.api.ClearFaults()
 }
 

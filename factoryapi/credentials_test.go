@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -148,10 +149,10 @@ func TestAKeyFileThatHangsIsWaitedForAWhile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reads := 0
+		var reads atomic.Int64
 		network := make(chan struct{})
 		file.ReadWith(func(string) (string, error) {
-			reads++
+			reads.Add(1)
 			<-network
 			return "fk-secret-new", nil
 		})
@@ -173,8 +174,8 @@ func TestAKeyFileThatHangsIsWaitedForAWhile(t *testing.T) {
 		cancel()
 		file.Key(canceled)
 		checkOneLine(t, &log, slog.LevelWarn, path)
-		if reads != 1 {
-			t.Errorf("%d reads at once, want 1", reads)
+		if got := reads.Load(); got != 1 {
+			t.Errorf("%d reads at once, want 1", got)
 		}
 
 		log.Reset()
