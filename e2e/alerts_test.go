@@ -77,7 +77,7 @@ func TestAlertOnSeatsReachesAlertmanagerAndResolves(t *testing.T) {
 	prometheus.becomes(t, `ALERTS{alertname="`+alert+`", alertstate="pending"}`)
 	prometheus.becomes(t, `ALERTS{alertname="`+alert+`", alertstate="firing"}`)
 	firing := pager.pages(t, alert, "firing", 1)[0]
-	if got := fmt.Sprint(firing.Labels); got != fmt.Sprintf("map[alertname:%s job:%s severity:critical]", alert, job) {
+	if got := fmt.Sprint(firing.Labels); got != fmt.Sprintf("map[alertname:%s job:%s severity:warning]", alert, job) {
 		t.Errorf("labels %v", got)
 	}
 	for _, want := range []string{"job " + job, fmt.Sprintf("%d members", limit), fmt.Sprintf("%d seats", limit)} {

@@ -185,7 +185,7 @@ func (p *prometheus) hasNoAlerts(t *testing.T) {
 
 const rulesFile = "../alerts/factory.rules.yml"
 
-var forClause = regexp.MustCompile(`(?m)^( +for: ).*$`)
+var forClause = regexp.MustCompile(`(?m)^( +(?:keep_firing_)?for: ).*$`)
 
 // impatientRules is a copy of the rules in which every alert fires after two seconds.
 // Nothing else is changed; how long the alerts really wait is seen by promtool test

@@ -23,7 +23,8 @@ import (
 const Patience = time.Minute
 
 // BuildExporter builds the exporter the way it is released, into a directory, and returns
-// the path of the program. The tests call it from any package of this module.
+// the path of the program. With the race detector in the tests, it is in the exporter as
+// well. The tests call BuildExporter from any package of this module.
 func BuildExporter(dir string) (string, error) {
 	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "factory_exporter")
 	source, err := list.Output()
@@ -31,9 +32,14 @@ func BuildExporter(dir string) (string, error) {
 		return "", fmt.Errorf("%s: %w", list, err)
 	}
 	program := filepath.Join(dir, "factory_exporter")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, ".")
-	build.Dir = strings.TrimSpace(string(source))
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if Race {
+		build.Args = append(build.Args, "-race")
+		build.Env = os.Environ()
+	}
+	build.Args = append(build.Args, ".")
+	build.Dir = strings.TrimSpace(string(source))
 	if output, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", build, err, output)
 	}
