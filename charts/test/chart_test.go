@@ -71,7 +71,7 @@ serviceMonitor:
   basicAuth: {username: {name: scraper, key: user}, password: {name: scraper, key: password}}
   relabelings: [{targetLabel: environment, replacement: test}]
   metricRelabelings: [{sourceLabels: [__name__], regex: go_.*, action: drop}]
-prometheusRule: {enabled: true, additionalLabels: {release: stack}}
+prometheusRule: {enabled: true, additionalLabels: {release: stack}, runbookURL: https://docs.acme.example/runbook, grafanaURL: https://grafana.acme.example}
 dashboards: {enabled: true, labels: {dashboard: "yes"}, annotations: {grafana_folder: Factory}}
 networkPolicy:
   enabled: true
@@ -558,8 +558,12 @@ func TestServiceMonitorSelectsTheServiceAndMakesTheReleaseTheJob(t *testing.T) {
 }
 
 func TestPrometheusRuleIsTheAlertsOfTheProject(t *testing.T) {
+	rules := strings.NewReplacer(
+		"https://runbook.example", "https://docs.acme.example/runbook",
+		"https://grafana.example", "https://grafana.acme.example",
+	).Replace(readFile(t, "alerts/factory.rules.yml"))
 	var want monitoringv1.PrometheusRuleSpec
-	if err := yaml.UnmarshalStrict([]byte(readFile(t, "alerts/factory.rules.yml")), &want); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(rules), &want); err != nil {
 		t.Fatal(err)
 	}
 	if len(want.Groups) == 0 {
