@@ -20,8 +20,8 @@ func TestWithoutTheFlagTheAnalyticsAreNotRead(t *testing.T) {
 			}
 		}
 	}
-	if stats := server.Stats(); stats.Spoilt != 0 || stats.Requests != 6 {
-		t.Errorf("%d requests, %d for the analytics", stats.Requests, stats.Spoilt)
+	if stats := server.Stats(); stats.Faulted != 0 || stats.Requests != 6 {
+		t.Errorf("%d requests, %d for the analytics", stats.Requests, stats.Faulted)
 	}
 }
 

@@ -33,7 +33,7 @@ func TestAListingNeedsOneConnectionAndOneMoreForEachRetry(t *testing.T) {
 		if got := network.Dials(); got != 6 {
 			t.Errorf("%d connections, want 6", got)
 		}
-		if got := api.Stats(); got.Spoilt != 5 || got.MaxConcurrent != 1 {
+		if got := api.Stats(); got.Faulted != 5 || got.MaxConcurrent != 1 {
 			t.Errorf("stats %+v, want 5 spoilt requests, one at a time", got)
 		}
 	})

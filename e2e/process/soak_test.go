@@ -120,10 +120,10 @@ func TestSoak(t *testing.T) {
 	f := scrapers.figures()
 	stats := api.Stats()
 	t.Logf("%d scrapes: %d with factory_up 0, %d without factory_users in %d gaps that ended", f.scrapes, f.down, f.scrapes-f.shown, f.recoveries)
-	t.Logf("%d complete listings seen, %d faults injected, %d of %d requests spoilt, %d totals", f.listings, injected, stats.Spoilt, stats.Requests, org.steps())
+	t.Logf("%d complete listings seen, %d faults injected, %d of %d requests spoilt, %d totals", f.listings, injected, stats.Faulted, stats.Requests, org.steps())
 	t.Logf("before: %s", before)
 	t.Logf("after:  %s", after)
-	if stats.Spoilt == 0 {
+	if stats.Faulted == 0 {
 		t.Error("no request was spoilt")
 	}
 	if growth := after.memory - before.memory; growth > soakMemory {

@@ -18,7 +18,7 @@ func TestReadingThatHangsWhenTheProcessEnds(t *testing.T) {
 	api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Hang()})
 	p := start(t, serve(t, api), nil, "--collector.usage")
 	checkListed(t, "first scrape", p.Scrape(t))
-	for api.Stats().Spoilt == 0 { // until the reading hangs
+	for api.Stats().Faulted == 0 { // until the reading hangs
 		p.Scrape(t)
 	}
 	if up, ok := p.Scrape(t)["factory_usage_up"]; up != 0 || !ok {

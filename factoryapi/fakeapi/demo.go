@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// How the organization of a Demo lives. Joining, leaving and stopping slow down while it
+// The pace of the simulation. Joining, leaving and stopping slow down while it
 // fills up, and go on at a crawl once it is full.
 const (
 	demoMembers = 960  // at the start
@@ -19,10 +19,10 @@ const (
 	demoCrawl = 0.1               // of the pace at the start, at least
 
 	demoStep    = time.Second
-	demoCatchUp = 24 * time.Hour // what lies further back is not lived through
+	demoCatchUp = 24 * time.Hour // the simulation skips what is further back
 )
 
-// Demo is an [http.Handler] around a [Server]: the API of an organization that lives. It
+// Demo is an [http.Handler] around a [Server]: the API of a simulated organization. It
 // has about 1,000 members in several teams and mail domains, and a past of two years.
 // Every minute a few people sign in and somebody joins; now and then somebody leaves or
 // loses interest.
@@ -45,7 +45,7 @@ type Demo struct {
 	mu      sync.Mutex
 	people  *generator
 	members []demoMember
-	lived   time.Time  // the organization has lived until then
+	lived   time.Time  // the simulation has reached this time
 	moods   *rand.Rand // apart from people: requests must not change who joins
 }
 
@@ -54,7 +54,7 @@ type demoMember struct {
 	habit habit
 }
 
-// NewDemo returns a demo whose organization begins to live at now. Requests need
+// NewDemo returns a demo whose simulation begins at now. Requests need
 // "Authorization: Bearer KEY".
 func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	org := NewOrganization()
@@ -90,7 +90,7 @@ func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // now is the time in which the organization lives.
 func (d *Demo) now() time.Time { return d.began.Add(time.Since(d.started)) }
 
-// catchUp lives until now.
+// catchUp simulates until now.
 func (d *Demo) catchUp(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,7 +103,7 @@ func (d *Demo) catchUp(now time.Time) {
 	}
 }
 
-// step lives through one demoStep that ends at now.
+// step simulates one demoStep that ends at now.
 func (d *Demo) step(now time.Time) {
 	// Everybody gets a chance at the pace of daily users; those of other habits mostly
 	// let it pass.

@@ -17,11 +17,11 @@ import (
 // LastPage as the page of a [Fault] is the last page of a listing, whatever its number.
 const LastPage = -1
 
-// Fault spoils requests that the server would have answered with a page.
+// Fault changes the answers to requests that the server would have answered with a page.
 type Fault struct {
 	Path  string   // what the path of the endpoint begins with, such as AnalyticsPath; empty: any
 	Page  int      // the number of the page in its listing, from 1; 0: any page; or LastPage
-	Times int      // how many requests are spoilt; 0: all, for ever
+	Times int      // how many requests are changed; 0: all, forever
 	Serve Behavior // what happens to them
 }
 
@@ -196,7 +196,7 @@ func CutTransfer() Behavior {
 //
 // An [http.Transport] repeats a GET by itself when that happens on a connection that it
 // has used before. To be seen by the client, a reset needs a new connection, or has to
-// strike twice.
+// happen twice.
 func Reset() Behavior {
 	return onConnection(func(conn net.Conn) {
 		if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
@@ -251,7 +251,7 @@ func Endless() Behavior {
 	}
 }
 
-// EndlessError answers with a status and a body that repeats text for ever. It stops when
+// EndlessError answers with a status and a body that repeats text forever. It stops when
 // the client goes away.
 func EndlessError(status int, text string) Behavior {
 	chunk := []byte(strings.Repeat(text, 1+(32<<10)/len(text)))
@@ -264,7 +264,7 @@ func EndlessError(status int, text string) Behavior {
 	}
 }
 
-// EndlessHeader sends a status line, and then the same header line for ever.
+// EndlessHeader sends a status line, and then the same header line forever.
 func EndlessHeader(line string) Behavior {
 	return onConnection(func(conn net.Conn) {
 		_, err := io.WriteString(conn, "HTTP/1.1 200 OK\r\n")

@@ -141,7 +141,7 @@ func TestResetOnAUsedConnectionIsRepeatedByTheTransport(t *testing.T) {
 		}
 		server.Inject(fakeapi.Fault{Times: 1, Serve: fakeapi.Reset()})
 	}
-	if got := server.Stats(); got.Requests != 3 || got.Spoilt != 1 {
+	if got := server.Stats(); got.Requests != 3 || got.Faulted != 1 {
 		t.Errorf("stats %+v, want 3 requests, 1 of them spoilt", got)
 	}
 }

@@ -86,7 +86,7 @@ func newGenerator(seed uint64) *generator {
 // member makes up somebody who joined in the two years before now.
 func (g *generator) member(now time.Time) (Member, habit) {
 	const years = 2 * 365 * 24 * time.Hour
-	age := scale(years, math.Pow(g.rng.Float64(), 1.5)) // the young outnumber the old: growth
+	age := scale(years, math.Pow(g.rng.Float64(), 1.5)) // most accounts are young, because the organization grew
 	h := g.habit(age)
 	m := g.person(now.Add(-age))
 
@@ -136,7 +136,7 @@ func (g *generator) habit(age time.Duration) habit {
 // person makes up who it is.
 func (g *generator) person(created time.Time) Member {
 	g.made++
-	number := strconv.Itoa(g.made) // keeps addresses apart
+	number := strconv.Itoa(g.made) // makes addresses unique
 	domain := skewed(g.rng, g.domains)
 	m := Member{ID: g.id(created), CreatedAt: timestamp(created)}
 	if g.rng.IntN(40) == 0 {

@@ -55,7 +55,7 @@ func (p *Pipe) Accept() (net.Conn, error) {
 	}
 }
 
-// DialContext connects to whoever accepts, whatever the network and the address. It waits
+// DialContext connects to the Pipe. It ignores the network and the address. It waits
 // until somebody does, the context ends or the Pipe is closed.
 func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
@@ -84,7 +84,7 @@ func (p *Pipe) Close() error {
 	return nil
 }
 
-// Addr returns an address that names the Pipe and is good for nothing else.
+// Addr returns an address that names the Pipe.
 func (p *Pipe) Addr() net.Addr { return pipeAddr{} }
 
 func (p *Pipe) fail(op string, err error) error {

@@ -52,7 +52,7 @@ type Server struct {
 // Stats counts requests since the server was made.
 type Stats struct {
 	Requests      int // received, refused and unfinished ones included
-	Spoilt        int // answered by a fault
+	Faulted        int // answered by a fault
 	InFlight      int // being answered now
 	MaxConcurrent int // the highest InFlight so far
 }
@@ -208,13 +208,13 @@ func (s *Server) faultFor(path string, p page) Behavior {
 		}
 		serve := f.Serve
 		switch f.Times {
-		case 0: // for ever
+		case 0: // forever
 		case 1:
 			s.faults = append(s.faults[:i], s.faults[i+1:]...)
 		default:
 			f.Times--
 		}
-		s.stats.Spoilt++
+		s.stats.Faulted++
 		return serve
 	}
 	return nil

@@ -205,7 +205,7 @@ func TestServerSpoilsWithTheFirstFaultThatFits(t *testing.T) {
 	if got, want := statuses(), []int{504, 505, 505}; !slices.Equal(got, want) {
 		t.Errorf("any page: statuses %v, want %v", got, want)
 	}
-	if got := server.Stats(); got.Requests != 12 || got.Spoilt != 10 {
+	if got := server.Stats(); got.Requests != 12 || got.Faulted != 10 {
 		t.Errorf("stats %+v, want 12 requests, 10 spoilt", got)
 	}
 	server.ClearFaults()
