@@ -29,16 +29,12 @@ type metrics struct {
 
 	joined, left prometheus.Counter
 
-	descs []*prometheus.Desc // all of the above
+	descs // all of the above
 }
 
 func newMetrics() *metrics {
 	m := &metrics{}
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		d := prometheus.NewDesc(name, help, labels, nil)
-		m.descs = append(m.descs, d)
-		return d
-	}
+	desc := m.add
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		m.descs = append(m.descs, c.Desc())
@@ -94,17 +90,31 @@ func newMetrics() *metrics {
 	return m
 }
 
-func (m *metrics) describe(ch chan<- *prometheus.Desc) {
-	for _, d := range m.descs {
-		ch <- d
+// descs are the descriptors of a set of series.
+type descs []*prometheus.Desc
+
+func (d *descs) add(name, help string, labels ...string) *prometheus.Desc {
+	desc := prometheus.NewDesc(name, help, labels, nil)
+	*d = append(*d, desc)
+	return desc
+}
+
+func (d descs) describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range d {
+		ch <- desc
+	}
+}
+
+// gaugesTo returns a function that sends gauges to ch.
+func gaugesTo(ch chan<- prometheus.Metric) func(d *prometheus.Desc, value float64, labels ...string) {
+	return func(d *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
 }
 
 // collect sends the series that the state allows to show.
 func (m *metrics) collect(ch chan<- prometheus.Metric, s listingState, cfg *Config) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
-	}
+	gauge := gaugesTo(ch)
 	gauge(m.up, boolean(s.up))
 	gauge(m.listingInProgress, boolean(s.inProgress))
 	m.joined.Collect(ch)

@@ -19,16 +19,12 @@ type usageMetrics struct {
 
 	used, unused, usedByAttribute, unusedByAttribute *prometheus.Desc
 
-	descs []*prometheus.Desc // all of the above
+	descs // all of the above
 }
 
 func newUsageMetrics() *usageMetrics {
 	m := &usageMetrics{}
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		d := prometheus.NewDesc(name, help, labels, nil)
-		m.descs = append(m.descs, d)
-		return d
-	}
+	desc := m.add
 	m.up = desc("factory_usage_up",
 		"1 if the newest ended reading of the analytics succeeded. 0 if it failed, or if none has ended yet.")
 	m.day = desc("factory_usage_day_timestamp_seconds",
@@ -59,18 +55,10 @@ func newUsageMetrics() *usageMetrics {
 	return m
 }
 
-func (m *usageMetrics) describe(ch chan<- *prometheus.Desc) {
-	for _, d := range m.descs {
-		ch <- d
-	}
-}
-
 // collect sends the series that the state allows to show. A number that the analytics
 // did not tell has no series.
 func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listing *snapshot, windows []Window) {
-	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
-	}
+	gauge := gaugesTo(ch)
 	optional := func(d *prometheus.Desc, number factoryapi.Number, labels ...string) {
 		if number.Valid {
 			gauge(d, number.Value, labels...)
