@@ -52,7 +52,7 @@ type Server struct {
 // Stats counts requests since the server was made.
 type Stats struct {
 	Requests      int // received, refused and unfinished ones included
-	Faulted        int // answered by a fault
+	Faulted       int // answered by a fault
 	InFlight      int // being answered now
 	MaxConcurrent int // the highest InFlight so far
 }
