@@ -210,12 +210,15 @@ func newExporter(cfg *config, api factoryapi.Config, logger *slog.Logger) (handl
 func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing func(), stdout io.Writer, logger *slog.Logger) error {
 	logger = onceAMinute(logger)
 	server := newServer(handler, logger, *cfg.web.WebConfigFile)
-	if cfg.demo {
-		var once sync.Once
-		server.BaseContext = func(l net.Listener) context.Context {
+	ending := newDrain()
+	server.ConnState = ending.note
+	var once sync.Once
+	server.BaseContext = func(l net.Listener) context.Context {
+		ending.add(l)
+		if cfg.demo {
 			once.Do(func() { printDemo(stdout, l, cfg.pages.telemetryPath) })
-			return context.Background()
 		}
+		return context.Background()
 	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- web.ListenAndServe(server, cfg.web, logger) }()
@@ -229,14 +232,16 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	}
 
 	logger.Info("Stopping")
+	ending.begin()
 	stopListing() // which answers the scrapes that wait for it
+	if err := <-stopped; !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("stop to serve: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	ending.wait(ctx)
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // a client that has not read its answer by now loses it
-	}
-	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("stop to serve: %w", err)
 	}
 	return nil
 }
