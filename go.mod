@@ -2,6 +2,9 @@ module factory_exporter
 
 go 1.26.0
 
+// What releases are built with.
+toolchain go1.26.8
+
 require (
 	github.com/alecthomas/kingpin/v2 v2.4.0
 	github.com/cenkalti/backoff/v5 v5.0.3
