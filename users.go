@@ -66,13 +66,18 @@ func (l *memberList) contains(in collector.Membership) bool {
 		return true
 	}
 	window := in.Windows[0]
-	return map[string]bool{
-		"idle":   window.Idle,
-		"active": window.Active,
-		"new":    window.New,
-		"used":   window.Used,
-		"unused": window.Unused,
-	}[l.filters[0]]
+	switch l.filters[0] {
+	case "idle":
+		return window.Idle
+	case "active":
+		return window.Active
+	case "new":
+		return window.New
+	case "used":
+		return window.Used
+	default: // unused
+		return window.Unused
+	}
 }
 
 // member is one line of the list.
@@ -175,7 +180,7 @@ func newMember(user *factoryapi.User, attributes []collector.Attribute, usage *c
 // compareMembers puts those first who never signed in, then those who did not for
 // longest, and those last of whom it is not known.
 func compareMembers(a, b member) int {
-	rank := map[factoryapi.TimestampState]int{factoryapi.Missing: 0, factoryapi.Valid: 1, factoryapi.Invalid: 2}
+	rank := [...]int{factoryapi.Missing: 0, factoryapi.Valid: 1, factoryapi.Invalid: 2}
 	return cmp.Or(
 		cmp.Compare(rank[a.signIn.State], rank[b.signIn.State]),
 		a.signIn.Time.Compare(b.signIn.Time),
