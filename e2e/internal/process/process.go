@@ -2,7 +2,6 @@
 package process
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -53,7 +51,7 @@ type Process struct {
 	Address string
 
 	cmd    *exec.Cmd
-	exited chan struct{} // closed after the program has ended and all its output was read
+	exited chan struct{} // closed after the program has ended
 }
 
 // Start starts a program. Its environment is that of the test, without variables of the
@@ -62,14 +60,19 @@ type Process struct {
 // failed.
 func Start(t testing.TB, env []string, program string, args ...string) *Process {
 	t.Helper()
-	p := &Process{Stdout: new(Output), Stderr: new(Output), cmd: exec.Command(program, args...), exited: make(chan struct{})}
+	p := &Process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "FACTORY_") {
 			p.cmd.Env = append(p.cmd.Env, variable)
 		}
 	}
 	p.cmd.Env = append(p.cmd.Env, env...)
-	p.cmd.Stdout, p.cmd.Stderr = p.Stdout, p.Stderr
+	var stdout, stderr *os.File
+	p.Stdout, stdout = newOutput(t)
+	defer stdout.Close()
+	p.Stderr, stderr = newOutput(t)
+	defer stderr.Close()
+	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -89,31 +92,32 @@ func Start(t testing.TB, env []string, program string, args ...string) *Process 
 }
 
 // Serve starts a program as Start does, on a free port of the loopback interface, and
-// waits until it listens. The program is one that takes --web.listen-address and logs
-// "Listening on" to stderr: the exporter, Prometheus or Alertmanager.
+// waits until it serves. The program is one that has --web.listen-address and the log of
+// the exporter toolkit: the exporter, Prometheus or Alertmanager.
 func Serve(t testing.TB, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := Start(t, env, program, append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...)
 	Eventually(t, func() error {
 		ended := p.Exited() // before the output is looked at
-		if p.Address = listensOn(p.Stderr.String()); p.Address != "" {
+		if p.Address = servesOn(p.Stderr.String()); p.Address != "" {
 			return nil
 		}
 		if ended {
 			t.Fatalf("%s: %s", program, p.cmd.ProcessState)
 		}
-		return fmt.Errorf("%s does not listen", program)
+		return fmt.Errorf("%s does not serve", program)
 	})
 	return p
 }
 
 var address = regexp.MustCompile(`\baddress"?[=:]"?([^\s",]+)`)
 
-// listensOn returns the address in the log line "Listening on", in logfmt or JSON. Other
-// lines may have other addresses, such as the one that the program was told.
-func listensOn(log string) string {
+// servesOn returns the address in the last log line before a program serves, in logfmt or
+// JSON: "TLS is disabled." or "TLS is enabled.". Other lines may have other addresses, such
+// as the one that the program was told.
+func servesOn(log string) string {
 	for line := range strings.Lines(log) {
-		if found := address.FindStringSubmatch(line); found != nil && strings.Contains(line, `"Listening on"`) && strings.HasSuffix(line, "\n") {
+		if found := address.FindStringSubmatch(line); found != nil && strings.Contains(line, `"TLS is `) && strings.HasSuffix(line, "\n") {
 			return found[1]
 		}
 	}
@@ -197,24 +201,27 @@ func (p *Process) Usage(t testing.TB) Usage {
 	}
 }
 
-// Output is what a program has written so far. It may be read while the program runs.
-type Output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
+// Output is a file that a program writes to. What the program wrote before it did
+// something else is there by then, which would not be so with a pipe.
+type Output struct{ path string }
 
-// Write adds to the output.
-func (o *Output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
+// newOutput returns an Output, and the file to give to the program and to close then.
+func newOutput(t testing.TB) (*Output, *os.File) {
+	t.Helper()
+	file, err := os.CreateTemp(t.TempDir(), "output")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Output{file.Name()}, file
 }
 
 // String returns all of the output.
 func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	text, err := os.ReadFile(o.path)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // Eventually asks again and again until check returns nil. It ends the test with the last
