@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +20,7 @@ import (
 
 	"factory_exporter/e2e/drift"
 	"factory_exporter/e2e/internal/process"
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 const (
@@ -25,16 +28,33 @@ const (
 	calm      = 5 * time.Second
 )
 
-// Prometheus scrapes the demo, with every option on, and is asked all that the dashboards
-// ask, the way Grafana does.
+// Prometheus scrapes the organization of the demo, with every option on, and is asked all
+// that the dashboards ask, the way Grafana does.
 func TestEveryQueryOfTheDashboardsReturnsData(t *testing.T) {
 	t.Parallel()
-	flags := process.AllSeries(t, programs.exporter)
-	demo := process.Serve(t, nil, programs.exporter, append(flags, "--demo")...)
-	options := prometheusOptions{exporters: exporters{"demo": demo}, rules: impatientRules(t)}
+	organization := fakeapi.NewDemo(apiKey, 1, time.Now())
+	scraped := make(chan struct{}) // closed when all have seen that there was no reading yet
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, fakeapi.AnalyticsPath) {
+			select {
+			case <-scraped:
+			case <-r.Context().Done():
+			}
+		}
+		organization.ServeHTTP(w, r)
+	}))
+	t.Cleanup(api.Close)
+	exporter := process.Serve(t, []string{"FACTORY_API_KEY=" + apiKey}, programs.exporter,
+		append(process.AllSeries(t, programs.exporter), "--factory.url="+api.URL,
+			"--web.timeout-offset=900ms")...) // of a second, so that no scrape is late where the machine is busy
+	options := prometheusOptions{exporters: exporters{"demo": exporter}, rules: impatientRules(t)}
 	kinds := map[string]*prometheus{"classic histograms": startPrometheus(t, options)}
 	options.nativeHistograms = true
 	kinds["native histograms"] = startPrometheus(t, options)
+	for _, p := range kinds {
+		p.becomes(t, "factory_usage_up == 0")
+	}
+	close(scraped)
 	for _, p := range kinds {
 		p.becomes(t, `min({__name__=~"factory_(.+_)?up"}) == 1`)
 		p.becomes(t, "count_over_time(factory_users[1m]) >= 12")
