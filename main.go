@@ -234,14 +234,15 @@ func serve(ctx context.Context, cfg *config, handler http.Handler, stopListing f
 	logger.Info("Stopping")
 	ending.begin()
 	stopListing() // which answers the scrapes that wait for it
-	if err := <-stopped; !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("stop to serve: %w", err)
-	}
+	served := <-stopped
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	ending.wait(ctx)
 	if err := server.Shutdown(ctx); err != nil {
 		_ = server.Close() // a client that has not read its answer by now loses it
+	}
+	if !errors.Is(served, net.ErrClosed) {
+		return fmt.Errorf("stop to serve: %w", served)
 	}
 	return nil
 }
