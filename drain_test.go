@@ -24,12 +24,8 @@ func TestStopAnswersWhoHasConnected(t *testing.T) {
 	silent, slow := connect(), connect()
 	fmt.Fprintf(slow, "GET %s HTTP/1.1\r\n", healthyPath)
 	p.scrape(t) // connects later, so that the other two were accepted by now
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		p.stop()
-	}()
-	for { // until nobody can connect any more
+	go p.stop() // the end of the test waits for it
+	for {       // until nobody can connect any more
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			break
@@ -48,7 +44,5 @@ func TestStopAnswersWhoHasConnected(t *testing.T) {
 		if answer.StatusCode != http.StatusOK {
 			t.Errorf("a client that was %s got status %d", name, answer.StatusCode)
 		}
-		conn.Close()
 	}
-	<-stopped
 }

@@ -2,5 +2,5 @@
 
 package process
 
-// Race reports whether the tests and the exporter are built with the race detector.
-const Race = false
+// race reports whether the tests and the exporter are built with the race detector.
+const race = false

@@ -32,7 +32,7 @@ func BuildExporter(dir string) (string, error) {
 	program := filepath.Join(dir, "factory_exporter")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if Race {
+	if race {
 		build.Args = append(build.Args, "-race")
 		build.Env = os.Environ()
 	}
