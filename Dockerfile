@@ -10,8 +10,7 @@ RUN go mod download
 COPY *.go ./
 COPY collector ./collector
 COPY factoryapi ./factoryapi
-COPY docs ./docs
-COPY alerts/README.md ./alerts/
+COPY internal ./internal
 COPY packaging/licenses ./packaging/
 RUN packaging/licenses >/THIRD_PARTY_LICENSES
 ARG TARGETOS

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // BenchmarkScrape compares a whole scrape with two clients that it is measured by: the
@@ -65,12 +66,12 @@ func BenchmarkScrape(b *testing.B) {
 }
 
 func benchAPI(b *testing.B, members int) (url string, server *fakeapi.Server) {
-	server = fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...), testKey)
+	server = fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...), harness.Key)
 	return serveAPI(b, server), server
 }
 
 func scrapeOnce(b *testing.B, p *exporter) {
-	if _, _, body := fetchWith(b, http.DefaultClient, http.MethodGet, p.url+"/metrics"); !strings.Contains(body, "\nfactory_up 1\n") {
+	if _, _, body := harness.Fetch(b, http.DefaultClient, http.MethodGet, p.url+"/metrics"); !strings.Contains(body, "\nfactory_up 1\n") {
 		b.Fatalf("scrape failed:\n%s", p.stderr)
 	}
 }
@@ -135,7 +136,7 @@ func fetchPage(b *testing.B, apiURL, cursor string) []byte {
 	if err != nil {
 		b.Fatal(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+testKey)
+	req.Header.Set("Authorization", "Bearer "+harness.Key)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		b.Fatal(err)

@@ -1,8 +1,7 @@
 package main
 
 import (
-	"flag"
-	"fmt"
+	"factory_exporter/internal/harness"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,56 +11,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 )
 
-var update = flag.Bool("update", false, "rewrite the generated tables in docs/")
-
-func TestTableOfFlags(t *testing.T) {
-	checkTable(t, "docs/configuration.md", "flags", tableOfFlags(flagModels(t)))
-}
-
-// The command users has a table of the flags that the exporter does not have.
-func TestTableOfFlagsOfUsers(t *testing.T) {
-	shared := map[string]bool{}
-	for _, flag := range flagModels(t) {
-		shared[flag.Name] = true
-	}
-	app := newUsersFlags(&config{})
-	if _, err := app.ParseContext([]string{usersCommand}); err != nil { // names the variables
-		t.Fatal(err)
-	}
-	var flags []*kingpin.FlagModel
-	for _, command := range app.Model().Commands {
-		if command.Name == usersCommand {
-			flags = command.Flags
-		}
-	}
-	own := slices.DeleteFunc(flags, func(flag *kingpin.FlagModel) bool { return shared[flag.Name] })
-	checkTable(t, "docs/usage.md", "flags", tableOfFlags(own))
-}
-
-func tableOfFlags(flags []*kingpin.FlagModel) string {
-	table := "| flag | default | environment variable | |\n|---|---|---|---|\n"
-	for _, flag := range flags {
-		var defaults []string
-		for _, value := range flag.Default {
-			if value != "" {
-				defaults = append(defaults, "`"+value+"`")
-			}
-		}
-		table += row("`--"+flag.Name+"`", strings.Join(defaults, ", "), "`"+flag.Envar+"`", plain(flag.Help))
-	}
-	return table
-}
-
 func TestTableOfMetrics(t *testing.T) {
 	api, _ := usageAPI(t, 100)
 	p := start(t, withKey(t, "--factory.url="+api, "--factory.seat-limit=120", "--collector.group-by=email_domain", "--collector.per-user", "--collector.usage")...)
-	scrapeUsage(t, p)
-	_, _, body := fetch(t, "GET", p.url+"/metrics")
+	p.scrapeUsage(t)
+	_, _, body := p.get(t, "/metrics")
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
 	if err != nil {
@@ -78,10 +36,10 @@ func TestTableOfMetrics(t *testing.T) {
 		for _, label := range family.GetMetric()[0].GetLabel() {
 			labels = append(labels, "`"+label.GetName()+"`")
 		}
-		table += row("`"+name+"`", strings.ToLower(family.GetType().String()), strings.Join(labels, ", "), plain(family.GetHelp()))
+		table += harness.Row("`"+name+"`", strings.ToLower(family.GetType().String()), strings.Join(labels, ", "), harness.Plain(family.GetHelp()))
 	}
-	table += row("`go_*`, `process_*`, `promhttp_*`", "", "", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
-	checkTable(t, "docs/metrics.md", "metrics", table)
+	table += harness.Row("`go_*`, `process_*`, `promhttp_*`", "", "", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
+	harness.Table(t, "docs/metrics.md", "metrics", table)
 }
 
 func TestTableOfSeries(t *testing.T) {
@@ -107,11 +65,11 @@ func TestTableOfSeries(t *testing.T) {
 		}
 		shown := p.scrape(t)
 		if usage {
-			shown = scrapeUsage(t, p)
+			shown = p.scrapeUsage(t)
 		}
-		table += row(name, strconv.Itoa(len(shown)))
+		table += harness.Row(name, strconv.Itoa(len(shown)))
 	}
-	checkTable(t, "docs/metrics.md", "series", table)
+	harness.Table(t, "docs/metrics.md", "series", table)
 }
 
 func TestREADMENamesTheGoVersion(t *testing.T) {
@@ -159,7 +117,7 @@ func TestLinksBetweenPages(t *testing.T) {
 			}
 			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s links to %s: %s", page, link[1], err)
-			} else if heading != "" && !slices.Contains(anchors(readFile(t, target)), heading) {
+			} else if heading != "" && !slices.Contains(harness.Anchors(readFile(t, target)), heading) {
 				t.Errorf("%s links to %s: there is no such heading", page, link[1])
 			}
 		}
@@ -168,65 +126,5 @@ func TestLinksBetweenPages(t *testing.T) {
 		if !linked[page] {
 			t.Errorf("README.md has no link to %s", page)
 		}
-	}
-}
-
-// anchors returns the names that GitHub gives to the headings of a page.
-func anchors(page string) []string {
-	var names []string
-	for _, heading := range regexp.MustCompile(`(?m)^#+ +(.+?) *$`).FindAllStringSubmatch(page, -1) {
-		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
-		names = append(names, strings.ReplaceAll(name, " ", "-"))
-	}
-	return names
-}
-
-func readFile(t *testing.T, name string) string {
-	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-// flagModels returns the flags that configure something, with their environment
-// variables.
-func flagModels(t *testing.T) []*kingpin.FlagModel {
-	t.Helper()
-	app := newFlags(&config{})
-	if _, err := app.ParseContext(nil); err != nil { // names the variables
-		t.Fatal(err)
-	}
-	return visibleFlags(app)
-}
-
-// plain escapes what Markdown would take for markup.
-func plain(text string) string {
-	return strings.NewReplacer("|", `\|`, "*", `\*`, "<", "&lt;").Replace(text)
-}
-
-func row(cells ...string) string {
-	return "| " + strings.Join(cells, " | ") + " |\n"
-}
-
-// checkTable compares a table with the one between the markers of this name in a file.
-func checkTable(t *testing.T, file, name, table string) {
-	t.Helper()
-	text := readFile(t, file)
-	begin, end := fmt.Sprintf("<!-- %s:begin -->\n", name), fmt.Sprintf("<!-- %s:end -->\n", name)
-	before, rest, ok := strings.Cut(text, begin)
-	got, after, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no %q and %q", file, begin, end)
-	}
-	switch {
-	case got == table:
-	case *update:
-		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("the table of %s in %s differs from the program; `go test . -update` writes it\n%s", name, file, table)
 	}
 }

@@ -1,32 +1,29 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/config"
+	"factory_exporter/internal/harness"
 )
 
 func TestStartIsLoggedWithVersionAndConfiguration(t *testing.T) {
-	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(), testKey))
-	t.Setenv(keyVariable, "  "+testKey+"\n")
+	api := serveAPI(t, fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key))
+	t.Setenv(config.KeyVariable, "  "+harness.Key+"\n")
 	for format, wants := range map[string][]string{
 		"logfmt": {"level=info", `msg="Starting factory_exporter"`, " version=", " factory.url=" + api, " factory.page-size=7 ", " collector.window=1d,7d,30d,90d ", " demo=false"},
 		"json":   {`"level":"info"`, `"msg":"Starting factory_exporter"`, `"version":"`, `"factory.url":"` + api + `"`, `"factory.page-size":"7"`, `"collector.window":"1d,7d,30d,90d"`, `"demo":"false"`},
@@ -43,17 +40,18 @@ func TestStartIsLoggedWithVersionAndConfiguration(t *testing.T) {
 				}
 			}
 			p.stop()
-			checkNoKey(t, "log", p.stderr.String())
+			harness.CheckNoKey(t, "log", p.stderr.String(), harness.Key)
 		})
 	}
 }
 
 func TestLogLevel(t *testing.T) {
+	t.Setenv(config.KeyVariable, harness.Key)
 	for level, want := range map[string]bool{"debug": true, "info": true, "warn": false, "error": false} {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // so that it stops at once
 		var stderr output
-		if err := run(ctx, withKey(t, "--web.listen-address=127.0.0.1:0", "--log.level="+level), io.Discard, &stderr); err != nil {
+		if err := run(ctx, parse(t, "--web.listen-address=127.0.0.1:0", "--log.level="+level), io.Discard, &stderr); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(stderr.String(), "level=info"); got != want {
@@ -73,9 +71,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Deadline:            time.Now().Add(5 * time.Minute), // should the program start after all
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("KEY", testKey)
+			env.Setenv("KEY", harness.Key)
 			env.Setenv("FACTORY_EXPORTER_WEB_LISTEN_ADDRESS", "127.0.0.1:0")
-			return os.WriteFile(filepath.Join(env.WorkDir, "key"), []byte(testKey+"\n"), 0o600)
+			return os.WriteFile(filepath.Join(env.WorkDir, "key"), []byte(harness.Key+"\n"), 0o600)
 		},
 		Cmds: map[string]func(script *testscript.TestScript, not bool, args []string){
 			// refused WORD... checks that the last command printed one line, to stderr,
@@ -84,7 +82,7 @@ func TestScripts(t *testing.T) {
 				if stdout := script.ReadFile("stdout"); stdout != "" {
 					script.Fatalf("stdout has %q", stdout)
 				}
-				line, ok := strings.CutPrefix(script.ReadFile("stderr"), program+": error: ")
+				line, ok := strings.CutPrefix(script.ReadFile("stderr"), config.Program+": error: ")
 				if rest := strings.TrimSuffix(line, "\n"); !ok || rest == line || strings.ContainsAny(rest, "\r\n") {
 					script.Fatalf("stderr is not one line that begins with the program's name")
 				}
@@ -93,31 +91,17 @@ func TestScripts(t *testing.T) {
 						script.Fatalf("stderr does not name %q", word)
 					}
 				}
-				checkNoKey(t, "stderr", line)
+				harness.CheckNoKey(t, "stderr", line, harness.Key)
 			},
 		},
 	})
 }
 
-func TestPortInUseEndsTheProgram(t *testing.T) {
-	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	address := taken.Addr().String()
-	err = run(t.Context(), []string{"--demo", "--web.listen-address=" + address}, io.Discard, io.Discard)
-	if err == nil || !strings.Contains(err.Error(), "--web.listen-address") || !strings.Contains(err.Error(), address) {
-		t.Errorf("error is %v, want one that names --web.listen-address and %s", err, address)
-	}
-}
-
 func TestDemoNeedsNoKeyAndSaysWhatToOpen(t *testing.T) {
 	t.Parallel()
 	p := start(t, "--demo", "--web.telemetry-path=/seats")
-	_, _, body := fetch(t, http.MethodGet, p.url+"/seats")
-	s := parseSamples(t, body)
+	_, _, body := p.get(t, "/seats")
+	s := harness.Parse(t, body)
 	if s["factory_up"] != 1 || s["factory_users"] < 500 || s[`factory_users_active{window="7d"}`] == 0 || s[`factory_users_idle{window="90d"}`] == 0 {
 		t.Errorf("no demo to look at: up %g, users %g, active %g, idle %g",
 			s["factory_up"], s["factory_users"], s[`factory_users_active{window="7d"}`], s[`factory_users_idle{window="90d"}`])
@@ -173,68 +157,20 @@ func TestHangupOnlyWritesALine(t *testing.T) {
 	}
 }
 
-func TestStopAnswersWaitingScrapes(t *testing.T) {
-	t.Parallel()
-	server := fakeapi.NewServer(fakeapi.NewOrganization(), testKey)
-	asked := make(chan struct{}, 1)
-	server.Inject(fakeapi.Fault{Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
-		asked <- struct{}{}
-		fakeapi.Hang()(w, r, page)
-	}})
-	p := start(t, withKey(t, "--factory.url="+serveAPI(t, server))...)
-	scraped := make(chan samples)
-	go func() { scraped <- p.scrape(t) }()
-	<-asked
-	begin := time.Now()
-	p.stop()
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %s to stop", took)
-	}
-	s := <-scraped
-	if up, ok := s["factory_up"]; !ok || up != 0 {
-		t.Errorf("factory_up is %g (%v), want 0", up, ok)
-	}
-	if _, ok := s["factory_users"]; ok {
-		t.Error("factory_users is there without a listing")
-	}
-	for series, value := range s {
-		if strings.HasPrefix(series, "factory_api_errors_total") && value != 0 {
-			t.Errorf("%s is %g: a request that was canceled is no error", series, value)
-		}
-	}
-}
-
-func TestNothingRunsWithoutScrapes(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		for _, want := range []int{0, matrixPages, 2 * matrixPages} {
-			for _, path := range otherPaths {
-				fetchWith(t, w.exporter, http.MethodGet, "http://exporter"+path)
-			}
-			time.Sleep(48 * time.Hour)
-			if got := w.api.Stats().Requests; got != want {
-				t.Errorf("%d requests to the API, want %d", got, want)
-			}
-			fetchWith(t, w.exporter, http.MethodGet, "http://exporter/metrics")
-		}
-	})
-}
-
 // The key file goes through all that may become of one while the program runs. Each key
-// that was ever in use holds a part of testKey, which may be found nowhere in the end.
+// that was ever in use holds a part of harness.Key, which may be found nowhere in the end.
 func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
 	t.Parallel()
-	api := fakeapi.NewServer(fakeapi.NewOrganization(members(3, time.Now())...), testKey)
+	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(3, 1, time.Now())...), harness.Key)
 	key := filepath.Join(t.TempDir(), "key")
-	writeFile(t, key, testKey)
+	writeFile(t, key, harness.Key)
 	p := start(t, "--factory.api-key-file="+key, "--factory.url="+serveAPI(t, api), "--log.level=debug", "--factory.max-retries=0")
 
 	var answers strings.Builder
-	scrape := func() samples {
-		_, header, body := fetch(t, http.MethodGet, p.url+"/metrics")
+	scrape := func() harness.Samples {
+		_, header, body := p.get(t, "/metrics")
 		fmt.Fprintln(&answers, header, body)
-		return parseSamples(t, body)
+		return harness.Parse(t, body)
 	}
 	for _, step := range []struct {
 		name      string
@@ -244,18 +180,18 @@ func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
 		returns   int // and that it can again
 	}{
 		{name: "as at the start", change: func() {}, up: 1},
-		{name: "rotated, the old key still accepted", change: func() { writeFile(t, key, " "+testKey+"-2\n"); api.SetKey(testKey + "-2") }, up: 1},
+		{name: "rotated, the old key still accepted", change: func() { writeFile(t, key, " "+harness.Key+"-2\n"); api.SetKey(harness.Key + "-2") }, up: 1},
 		{name: "gone", change: func() { os.Remove(key) }, up: 1, complains: 1},
 		{name: "still gone", change: func() {}, up: 1, complains: 1},
 		{name: "empty", change: func() { writeFile(t, key, "") }, up: 1, complains: 1},
-		{name: "with a line break inside", change: func() { writeFile(t, key, testKey[:30]+"\n"+testKey[30:]) }, up: 1, complains: 1},
-		{name: "a directory", change: func() { os.Remove(key); mkdir(t, key) }, up: 1, complains: 1},
+		{name: "with a line break inside", change: func() { writeFile(t, key, harness.Key[:30]+"\n"+harness.Key[30:]) }, up: 1, complains: 1},
+		{name: "a directory", change: func() { os.Remove(key); must(t, os.Mkdir(key, 0o700)) }, up: 1, complains: 1},
 		// A link that leads to itself can be read by nobody, root included.
-		{name: "unreadable", change: func() { os.Remove(key); symlink(t, key, key) }, up: 1, complains: 1},
-		{name: "back", change: func() { os.Remove(key); writeFile(t, key, testKey+"-2") }, up: 1, complains: 1, returns: 1},
+		{name: "unreadable", change: func() { os.Remove(key); must(t, os.Symlink(key, key)) }, up: 1, complains: 1},
+		{name: "back", change: func() { os.Remove(key); writeFile(t, key, harness.Key+"-2") }, up: 1, complains: 1, returns: 1},
 		{name: "gone again", change: func() { os.Remove(key) }, up: 1, complains: 2, returns: 1},
-		{name: "back with a key that the API rejects", change: func() { writeFile(t, key, testKey+"-3") }, up: 0, complains: 2, returns: 2},
-		{name: "accepted", change: func() { api.SetKey(testKey + "-3") }, up: 1, complains: 2, returns: 2},
+		{name: "back with a key that the API rejects", change: func() { writeFile(t, key, harness.Key+"-3") }, up: 0, complains: 2, returns: 2},
+		{name: "accepted", change: func() { api.SetKey(harness.Key + "-3") }, up: 1, complains: 2, returns: 2},
 	} {
 		step.change()
 		if up := scrape()["factory_up"]; up != step.up {
@@ -269,101 +205,19 @@ func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
 			t.Errorf("%s: the log tells %d times that the file is back, want %d", step.name, got, step.returns)
 		}
 	}
-	for _, path := range otherPaths {
-		_, header, body := fetch(t, http.MethodGet, p.url+path)
+	for _, path := range []string{"/", "/-/healthy", "/-/ready", "/nothing"} {
+		_, header, body := p.get(t, path)
 		fmt.Fprintln(&answers, header, body)
 	}
 	p.stop()
-	checkNoKey(t, "an answer", answers.String())
-	checkNoKey(t, "the log", p.stderr.String())
-	checkNoKey(t, "stdout", p.stdout.String())
+	harness.CheckNoKey(t, "an answer", answers.String(), harness.Key)
+	harness.CheckNoKey(t, "the log", p.stderr.String(), harness.Key)
+	harness.CheckNoKey(t, "stdout", p.stdout.String(), harness.Key)
 }
 
-func TestOversizedRequestsAreRefused(t *testing.T) {
-	t.Parallel()
-	network := servePipe(t, exporterOf(t, fakeapi.NewServer(fakeapi.NewOrganization(), testKey)))
-	headers := func(n int) string { return strings.Repeat("X-Padding: "+strings.Repeat("x", 1000)+"\r\n", n) }
-	for _, test := range []struct {
-		name         string
-		path, header string
-		want         int
-	}{
-		{"a header of 30 kB", "/metrics", "X-Padding: " + strings.Repeat("x", 30_000) + "\r\n", 200},
-		{"a header of 40 kB", "/metrics", "X-Padding: " + strings.Repeat("x", 40_000) + "\r\n", 431},
-		{"a header of 10 MB", "/metrics", "X-Padding: " + strings.Repeat("x", 10_000_000) + "\r\n", 431},
-		{"30 headers of 1 kB", "/metrics", headers(30), 200},
-		{"100 headers of 1 kB", "/metrics", headers(100), 431},
-		{"a path of 40 kB", "/" + strings.Repeat("x", 40_000), "", 431},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			conn, err := network.DialContext(t.Context(), "tcp", "exporter:80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			sent := make(chan struct{})
-			go func() {
-				defer close(sent)
-				// The answer may come before all of it was wanted.
-				_, _ = io.WriteString(conn, "GET "+test.path+" HTTP/1.1\r\nHost: exporter\r\n"+test.header+"\r\n")
-			}()
-			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			response.Body.Close()
-			if response.StatusCode != test.want {
-				t.Errorf("status %d, want %d", response.StatusCode, test.want)
-			}
-			conn.Close()
-			<-sent
-		})
-	}
-}
-
-// Slow clients are tried on a network in memory with a clock that jumps, so that the
-// limits are those of the program.
-func TestSlowClientsAreCutOff(t *testing.T) {
-	t.Parallel()
-	const request = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n"
-	for _, test := range []struct {
-		name   string
-		sends  string
-		reads  int // bytes that the client takes before it falls asleep
-		within time.Duration
-	}{
-		{name: "that send nothing", within: 10 * time.Second},
-		{name: "that never end the header", sends: request, within: 10 * time.Second},
-		{name: "that never send the body", sends: strings.Replace(request, "GET", "POST", 1) + "Content-Length: 10\r\n\r\n", reads: 1 << 20, within: 20 * time.Second},
-		{name: "that do not read the answer", sends: request + "\r\n", within: 10 * time.Second},
-		{name: "that read only its beginning", sends: request + "\r\n", reads: 100, within: 10 * time.Second},
-		{name: "that ask once and stay", sends: request + "\r\n", reads: 1 << 20, within: 5 * time.Minute},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				api := fakeapi.NewServer(fakeapi.NewOrganization(members(100, time.Now())...), testKey)
-				network := servePipe(t, exporterOf(t, api, "--collector.per-user", "--web.disable-exporter-metrics"))
-				conn, err := network.DialContext(t.Context(), "tcp", "exporter:80")
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				begin := time.Now()
-				if _, err := io.WriteString(conn, test.sends); err != nil {
-					t.Fatal(err)
-				}
-				if test.reads > 0 { // as many, or all there is until the end of the connection
-					_, _ = io.CopyN(io.Discard, conn, int64(test.reads))
-				}
-				if took := time.Since(begin); took > test.within {
-					t.Fatalf("reading took %s", took)
-				}
-				time.Sleep(test.within + time.Second - time.Since(begin))
-				if _, err := conn.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
-					t.Errorf("after %s the connection is still open (%v)", time.Since(begin), err)
-				}
-			})
-		})
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

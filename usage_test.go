@@ -1,11 +1,13 @@
 package main
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/config"
 )
 
 func TestWithoutTheFlagTheAnalyticsAreNotRead(t *testing.T) {
@@ -13,7 +15,7 @@ func TestWithoutTheFlagTheAnalyticsAreNotRead(t *testing.T) {
 	server.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Status(500)})
 	p := start(t, withKey(t, "--factory.url="+api)...)
 	for range 3 {
-		_, _, body := fetch(t, "GET", p.url+"/metrics")
+		_, _, body := p.get(t, "/metrics")
 		for line := range strings.Lines(body) {
 			if strings.HasPrefix(line, "factory_") && (strings.Contains(line, "usage") || strings.Contains(line, "used")) {
 				t.Errorf("exposed: %s", line)
@@ -27,21 +29,21 @@ func TestWithoutTheFlagTheAnalyticsAreNotRead(t *testing.T) {
 
 func TestDemoShowsThatSigningInIsNotUse(t *testing.T) {
 	p := start(t, "--demo")
-	var got samples
-	for range 1000 {
-		if got = p.scrape(t); got["factory_usage_up"] == 1 {
-			got = p.scrape(t)
-			break
-		}
-	}
+	got := p.scrapeUsage(t)
 	idle, unused := got[`factory_users_idle{window="30d"}`], got[`factory_users_unused{window="30d"}`]
 	if used := got[`factory_users_used{window="30d"}`]; idle == unused || idle < 50 || unused < 50 || used < 300 || got["factory_usage_credits"] < 1e6 {
 		t.Errorf("idle %v, unused %v, used %v, credits %v", idle, unused, used, got["factory_usage_credits"])
 	}
 	// Both differences are there: who works without signing in, and who signs in without
 	// working.
-	idleIDs, _, _ := list(t, "--demo", "--idle=30d", "--format=csv")
-	unusedIDs, _, _ := list(t, "--demo", "--unused=30d", "--format=csv")
+	list := func(filter string) string {
+		var stdout output
+		if err := run(t.Context(), parse(t, config.Users, "--demo", filter, "--format=csv"), &stdout, io.Discard); err != nil {
+			t.Error(err)
+		}
+		return stdout.String()
+	}
+	idleIDs, unusedIDs := list("--idle=30d"), list("--unused=30d")
 	if worksOnly := strings.Count(idleIDs, ",20"); worksOnly == 0 {
 		t.Errorf("nobody is idle and used:\n%s", idleIDs)
 	}

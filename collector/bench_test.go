@@ -7,41 +7,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"factory_exporter/collector"
+	"factory_exporter/collector/census"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
-
-func BenchmarkCensus(b *testing.B) {
-	const n = 100_000
-	users := list(b, fakeapi.Generate(n, 1, now)...)
-	plain := windows("1d", "7d", "30d", "90d")
-	grouped := plain
-	grouped.GroupBy, grouped.GroupLimit = attributes(b, "email_domain", "metadata.team"), 50
-	for _, bench := range []struct {
-		name string
-		cfg  collector.CensusConfig
-	}{{"4 windows", plain}, {"4 windows, 2 attributes", grouped}} {
-		b.Run(bench.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if got := census(bench.cfg, users...); got.Users != n {
-					b.Fatalf("%d users", got.Users)
-				}
-			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/user")
-		})
-	}
-}
 
 // BenchmarkCachedScrape is what a scrape costs beside its listing.
 func BenchmarkCachedScrape(b *testing.B) {
 	for _, bench := range []struct {
 		name   string
-		option func(*collector.CensusConfig)
+		option func(*census.Config)
 	}{
-		{"plain", func(*collector.CensusConfig) {}},
-		{"2 attributes", func(cfg *collector.CensusConfig) { cfg.GroupBy = attributes(b, "email_domain", "metadata.team") }},
-		{"per user", func(cfg *collector.CensusConfig) { cfg.PerUser = true }},
+		{"plain", func(*census.Config) {}},
+		{"2 attributes", func(cfg *census.Config) { cfg.GroupBy = harness.Attributes(b, "email_domain", "metadata.team") }},
+		{"per user", func(cfg *census.Config) { cfg.PerUser = true }},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			f := cachedFixture(b, bench.option)
@@ -54,7 +34,7 @@ func BenchmarkCachedScrape(b *testing.B) {
 }
 
 func BenchmarkCachedScrapesAtOnce(b *testing.B) {
-	f := cachedFixture(b, func(*collector.CensusConfig) {})
+	f := cachedFixture(b, func(*census.Config) {})
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -64,7 +44,7 @@ func BenchmarkCachedScrapesAtOnce(b *testing.B) {
 }
 
 // cachedFixture has listed 10,000 members and will not do so again.
-func cachedFixture(b *testing.B, option func(*collector.CensusConfig)) *fixture {
+func cachedFixture(b *testing.B, option func(*census.Config)) *fixture {
 	b.Helper()
 	cfg := windows("1d", "7d", "30d", "90d")
 	cfg.GroupLimit = 50
@@ -74,7 +54,7 @@ func cachedFixture(b *testing.B, option func(*collector.CensusConfig)) *fixture 
 		client:    factoryapi.Config{PageSize: factoryapi.MaxPageSize},
 		collector: collector.Config{Census: cfg, Schedule: collector.Schedule{CacheTTL: time.Hour}},
 	})
-	f.scrape(b, b.Context()).check(b, "listing", samples{"factory_users": 10_000})
+	f.scrape(b, b.Context()).Check(b, "listing", samples{"factory_users": 10_000})
 	return f
 }
 

@@ -1,37 +1,37 @@
-// Package collector counts the members of a Factory organization and exposes the
-// numbers to Prometheus.
-//
-// Three things are kept apart: when to list and to read (listings.go, readings.go), what
-// to count (census.go), and how it is exposed (metrics.go). A [Collector] ties them
-// together.
+// Package collector lists the users of a Factory organization and exposes the numbers
+// to Prometheus: when to list and to read (listings.go, readings.go), and how it is exposed
+// (metrics.go, usage_metrics.go, requests.go). What is counted is in package census. A
+// [Collector] ties them together.
 package collector
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"hash/maphash"
 	"iter"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"factory_exporter/collector/census"
+	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 )
 
 // Lister lists all users of an organization, page by page; after an error there is
 // nothing more. [factoryapi.Client] is one.
 type Lister interface {
-	Pages(context.Context) iter.Seq2[factoryapi.Page, error]
+	Pages(context.Context) iter.Seq2[[]factoryapi.User, error]
 }
 
 // Config says what to count and when.
 type Config struct {
-	Census   CensusConfig
+	Census   census.Config
 	Schedule Schedule
 	// Analytics are read once a day, if they are set.
-	Analytics Analytics
+	Analytics usage.Analytics
 	// SeatLimit is the number of seats bought; zero if it is not known.
 	SeatLimit int
 	Logger    *slog.Logger
@@ -49,8 +49,9 @@ type Collector struct {
 	usageMetrics *usageMetrics
 	readings     *readings
 
+	seed maphash.Seed // of the rosters
 	// Only the listing under way uses these, and there is never a second one.
-	roster        *Roster // of the newest complete listing without duplicates
+	roster        census.Roster // of the newest complete listing without duplicates, nil before
 	listingOutage outage
 	// Only the reading under way uses this.
 	readingOutage outage
@@ -61,7 +62,7 @@ var _ prometheus.Collector = (*Collector)(nil)
 // New returns a collector for the members that lister lists.
 func New(lister Lister, cfg Config) *Collector {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics()}
+	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics(), seed: maphash.MakeSeed()}
 	c.listings = newListings(cfg.Schedule, c.list)
 	if cfg.Analytics != nil {
 		c.usageMetrics = newUsageMetrics()
@@ -102,24 +103,17 @@ func (c *Collector) usage() usageState {
 	return c.readings.shown()
 }
 
-// Listing is how a listing went.
-type Listing struct {
-	Ended   time.Time // zero if none has ended yet
-	Failure string    // in one word, empty if it succeeded
-	Members int       // if it succeeded
-}
-
-// LastListing returns how the listing that ended last went. It starts none.
-func (c *Collector) LastListing() Listing {
+// LastListing returns when the listing that ended last did, zero if none has. It failed
+// for a reason, in one word, or it found so many users. LastListing starts no listing.
+func (c *Collector) LastListing() (ended time.Time, failure string, users int) {
 	past, _, _ := c.listings.state(nil)
-	last := Listing{Ended: past.ended}
 	switch {
 	case past.err != nil:
-		last.Failure = reasonOf(past.err)
+		failure = reasonOf(past.err)
 	case past.newest != nil:
-		last.Members = past.newest.Users
+		users = past.newest.Users
 	}
-	return last
+	return past.ended, failure, users
 }
 
 // Describe implements prometheus.Collector.
@@ -153,12 +147,8 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 // list makes one listing: all pages or an error.
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	start := time.Now()
-	roster := NewRoster()
-	if c.roster != nil {
-		roster = c.roster.Next()
-	}
-	usage := c.usage().usage
-	census := NewCensus(c.cfg.Census, start, usage, roster)
+	view := c.usage().usage
+	counting := census.New(c.cfg.Census, start, view, c.seed)
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
 		if err != nil {
@@ -166,15 +156,14 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 			return nil, err
 		}
 		pages++
-		census.Add(page.Users...)
+		counting.Add(page...)
 	}
 	end := time.Now()
-	counts := census.Counts()
-	// The exposition has this order. A scrape need not sort what is sorted already.
-	slices.SortFunc(counts.Members, func(a, b MemberTimes) int { return cmp.Compare(a.ID, b.ID) })
+	counts := counting.Counts()
 	// An id appears twice if the list shifted while it was read. Such a listing may lack
 	// other members, so it does not tell who joined or left.
 	if counts.Duplicates == 0 {
+		roster := counting.Roster()
 		if c.roster != nil {
 			joined, left := roster.Since(c.roster)
 			c.metrics.joined.Add(float64(joined))
@@ -182,7 +171,7 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		}
 		c.roster = roster
 	}
-	s := &snapshot{Counts: counts, usage: usage, pages: pages, ended: end, duration: end.Sub(start)}
+	s := &snapshot{Counts: counts, usage: view, pages: pages, ended: end, duration: end.Sub(start)}
 	c.logSuccess(s)
 	return s, nil
 }
@@ -207,9 +196,13 @@ func (c *Collector) logSuccess(s *snapshot) {
 }
 
 // read makes one reading of the analytics.
-func (c *Collector) read(ctx context.Context, newest *Usage) (*Usage, error) {
+func (c *Collector) read(ctx context.Context, newest *usage.View) (*usage.View, error) {
 	start := time.Now()
-	usage, err := ReadUsage(ctx, c.cfg.Analytics, c.cfg.Census.Windows, newest)
+	var lengths []time.Duration
+	for _, window := range c.cfg.Census.Windows {
+		lengths = append(lengths, window.Length)
+	}
+	view, err := usage.Read(ctx, c.cfg.Analytics, lengths, newest)
 	duration := time.Since(start)
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -220,10 +213,10 @@ func (c *Collector) read(ctx context.Context, newest *Usage) (*Usage, error) {
 			c.cfg.Logger.Error("Cannot read the analytics; this reason is logged once", "err", err)
 		}
 	default:
-		c.cfg.Logger.Debug("Reading of the analytics complete", "day", usage.Day(), "duration", duration)
+		c.cfg.Logger.Debug("Reading of the analytics complete", "day", view.Day(), "duration", duration)
 		if lasted, ok := c.readingOutage.end(); ok {
-			c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second), "day", usage.Day())
+			c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second), "day", view.Day())
 		}
 	}
-	return usage, err
+	return view, err
 }

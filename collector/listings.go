@@ -3,6 +3,9 @@ package collector
 import (
 	"context"
 	"time"
+
+	"factory_exporter/collector/census"
+	"factory_exporter/collector/usage"
 )
 
 // Schedule says when to list, and for how long a listing may be shown.
@@ -19,8 +22,8 @@ type Schedule struct {
 
 // snapshot is a complete listing.
 type snapshot struct {
-	Counts
-	usage    *Usage // that it was counted with, nil if there was none
+	census.Counts
+	usage    *usage.View // that it was counted with, nil if there was none
 	pages    int
 	ended    time.Time
 	duration time.Duration
@@ -47,22 +50,20 @@ type listingState struct {
 
 // wait returns the state once a listing that is new enough has ended, or ctx has.
 func (l *listings) wait(ctx context.Context) listingState {
-	now := time.Now()
 	call := l.join(func(past history[snapshot]) bool {
-		return past.newest == nil || age(past.newest.ended, now) >= l.schedule.CacheTTL
+		return past.newest == nil || age(past.newest.ended, time.Now()) >= l.schedule.CacheTTL
 	})
 	if call != nil {
 		select {
 		case <-call.done:
 		case <-ctx.Done():
 		}
-		now = time.Now()
 	}
 
 	past, inProgress, complete := l.state(call)
 	s := listingState{up: past.up(), inProgress: inProgress}
 	limit := max(l.schedule.MaxStale, l.schedule.CacheTTL)
-	if complete || past.newest != nil && limit > 0 && age(past.newest.ended, now) <= limit {
+	if complete || past.newest != nil && limit > 0 && age(past.newest.ended, time.Now()) <= limit {
 		s.snapshot = past.newest
 	}
 	return s

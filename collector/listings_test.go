@@ -23,7 +23,7 @@ func TestScrapesAtOnceMakeOneListing(t *testing.T) {
 		var scrapes sync.WaitGroup
 		for range 30 {
 			scrapes.Go(func() {
-				f.scrape(t, t.Context()).check(t, "scrape", samples{"factory_up": 1, "factory_users": 5, "factory_api_requests_total": 3, "factory_listing_in_progress": 0})
+				f.scrape(t, t.Context()).Check(t, "scrape", samples{"factory_up": 1, "factory_users": 5, "factory_api_requests_total": 3, "factory_listing_in_progress": 0})
 			})
 		}
 		scrapes.Wait()
@@ -62,7 +62,7 @@ func TestScrapeWaitsForTheWholeListingWithoutADeadline(t *testing.T) {
 			"Collect": func() samples { return read(t, f.Collector, f.requests) },
 		} {
 			start := time.Now()
-			scrape().check(t, name, samples{"factory_users": 3, "factory_listing_duration_seconds": 60, "factory_listing_in_progress": 0})
+			scrape().Check(t, name, samples{"factory_users": 3, "factory_listing_duration_seconds": 60, "factory_listing_in_progress": 0})
 			if took := time.Since(start); took != time.Minute {
 				t.Errorf("%s took %s", name, took)
 			}
@@ -75,13 +75,13 @@ func TestScrapeAnswersByItsDeadlineAndTheNextOneHasTheNumbers(t *testing.T) {
 		f := newFixture(t, settings{members: members("a", "b", "c")})
 		f.api.SetLatency(2500 * time.Millisecond)
 		start := time.Now()
-		f.scrapeWithin(t, 1500*time.Millisecond).check(t, "too short", samples{
+		f.scrapeWithin(t, 1500*time.Millisecond).Check(t, "too short", samples{
 			"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 1, "factory_api_requests_total": 1,
 		})
 		if took := time.Since(start); took != 1500*time.Millisecond {
 			t.Errorf("answered after %s", took)
 		}
-		f.scrapeWithin(t, 1500*time.Millisecond).check(t, "the next one", samples{
+		f.scrapeWithin(t, 1500*time.Millisecond).Check(t, "the next one", samples{
 			"factory_up": 1, "factory_users": 3, "factory_listing_in_progress": 0, "factory_api_requests_total": 1,
 		})
 		if took := time.Since(start); took != 2500*time.Millisecond {
@@ -132,12 +132,12 @@ func TestScrapeWhoseClientGoesAwayDoesNotStopTheListing(t *testing.T) {
 				if tt.cancel == 0 {
 					cancel()
 				}
-				f.scrape(t, ctx).check(t, "canceled", samples{"factory_users": absent, "factory_listing_in_progress": 1})
+				f.scrape(t, ctx).Check(t, "canceled", samples{"factory_users": absent, "factory_listing_in_progress": 1})
 				if took := time.Since(start); took != tt.cancel {
 					t.Errorf("the canceled scrape answered after %s, want %s", took, tt.cancel)
 				}
 				time.Sleep(time.Minute)
-				f.scrape(t, t.Context()).check(t, "a minute later", samples{
+				f.scrape(t, t.Context()).Check(t, "a minute later", samples{
 					"factory_up": 1, "factory_users": 3, "factory_listing_in_progress": 0, "factory_listing_duration_seconds": 30,
 					"factory_api_requests_total": 3,
 				})
@@ -185,7 +185,7 @@ func TestCacheTTL(t *testing.T) {
 					want, wait = samples{"factory_users": 2, "factory_api_requests_total": 2}, 10*time.Second
 				}
 				want["factory_up"], want["factory_listing_in_progress"] = 1, 0
-				f.scrape(t, t.Context()).check(t, "second scrape", want)
+				f.scrape(t, t.Context()).Check(t, "second scrape", want)
 				if took := time.Since(start); took != wait {
 					t.Errorf("took %s, want %s", took, wait)
 				}
@@ -198,8 +198,8 @@ func TestFailureIsNotCached(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: collector.Schedule{CacheTTL: time.Hour}}})
 		f.api.Inject(fakeapi.Fault{Times: 1, Serve: fakeapi.Status(http.StatusInternalServerError)})
-		f.scrape(t, t.Context()).check(t, "failed", samples{"factory_up": 0, "factory_users": absent})
-		f.scrape(t, t.Context()).check(t, "at the same moment", samples{"factory_up": 1, "factory_users": 1, "factory_api_requests_total": 2})
+		f.scrape(t, t.Context()).Check(t, "failed", samples{"factory_up": 0, "factory_users": absent})
+		f.scrape(t, t.Context()).Check(t, "at the same moment", samples{"factory_up": 1, "factory_users": 1, "factory_api_requests_total": 2})
 	})
 }
 
@@ -219,13 +219,13 @@ func TestHowOldAListingMayBe(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: schedule}})
 				f.api.SetLatency(20 * time.Second) // the age counts from the listing's end
-				f.scrape(t, t.Context()).check(t, "just listed", samples{"factory_up": 1, "factory_users": 1})
+				f.scrape(t, t.Context()).Check(t, "just listed", samples{"factory_up": 1, "factory_users": 1})
 				f.api.SetLatency(0)
 				f.api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusForbidden)})
 				time.Sleep(tt.limit)
-				f.scrape(t, t.Context()).check(t, "exactly that old", samples{"factory_up": 0, "factory_users": 1, "factory_listing_in_progress": 0})
+				f.scrape(t, t.Context()).Check(t, "exactly that old", samples{"factory_up": 0, "factory_users": 1, "factory_listing_in_progress": 0})
 				time.Sleep(time.Nanosecond)
-				f.scrape(t, t.Context()).check(t, "a nanosecond older", samples{"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent})
+				f.scrape(t, t.Context()).Check(t, "a nanosecond older", samples{"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent})
 			})
 		})
 		t.Run(name+", the newer one is not ready", func(t *testing.T) {
@@ -236,11 +236,11 @@ func TestHowOldAListingMayBe(t *testing.T) {
 					collector: collector.Config{Schedule: schedule},
 				})
 				f.api.SetLatency(20 * time.Second)
-				f.scrape(t, t.Context()).check(t, "just listed", samples{"factory_up": 1, "factory_users": 1})
+				f.scrape(t, t.Context()).Check(t, "just listed", samples{"factory_up": 1, "factory_users": 1})
 				f.api.SetLatency(time.Hour)
 				time.Sleep(tt.limit)
-				f.scrapeWithin(t, 0).check(t, "exactly that old", samples{"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 1})
-				f.scrapeWithin(t, 1).check(t, "a nanosecond older", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
+				f.scrapeWithin(t, 0).Check(t, "exactly that old", samples{"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 1})
+				f.scrapeWithin(t, 1).Check(t, "a nanosecond older", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
 			})
 		})
 	}
@@ -250,12 +250,12 @@ func TestWithoutMaxStaleAScrapeShowsOnlyWhatItWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, settings{members: members("a")})
 		f.api.SetLatency(10 * time.Second)
-		f.scrape(t, t.Context()).check(t, "waited for the first listing", samples{"factory_up": 1, "factory_users": 1})
-		f.scrapeWithin(t, 0).check(t, "gave up at once", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
-		f.scrapeWithin(t, 9*time.Second).check(t, "gave up too early", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
-		f.scrapeWithin(t, 2*time.Second).check(t, "joined the same listing and saw its end", samples{"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 0, "factory_api_requests_total": 2})
+		f.scrape(t, t.Context()).Check(t, "waited for the first listing", samples{"factory_up": 1, "factory_users": 1})
+		f.scrapeWithin(t, 0).Check(t, "gave up at once", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
+		f.scrapeWithin(t, 9*time.Second).Check(t, "gave up too early", samples{"factory_up": 1, "factory_users": absent, "factory_listing_in_progress": 1})
+		f.scrapeWithin(t, 2*time.Second).Check(t, "joined the same listing and saw its end", samples{"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 0, "factory_api_requests_total": 2})
 		f.api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusInternalServerError)})
-		f.scrape(t, t.Context()).check(t, "waited for one that failed", samples{"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 0})
+		f.scrape(t, t.Context()).Check(t, "waited for one that failed", samples{"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 0})
 	})
 }
 
@@ -280,26 +280,26 @@ func TestListingIsCompleteOrNothing(t *testing.T) {
 					})
 					fault := fakeapi.Fault{Page: page, Times: 1, Serve: spoil}
 					f.api.Inject(fault)
-					f.scrape(t, t.Context()).check(t, "failed at first", samples{
+					f.scrape(t, t.Context()).Check(t, "failed at first", samples{
 						"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent, "factory_listing_pages": absent,
 					})
-					f.scrape(t, t.Context()).check(t, "recovered", samples{"factory_up": 1, "factory_users": 5, "factory_listing_pages": 3})
+					f.scrape(t, t.Context()).Check(t, "recovered", samples{"factory_up": 1, "factory_users": 5, "factory_listing_pages": 3})
 					listed := float64(time.Now().Unix())
 
 					f.org.Add(members("f", "g")...)
 					fault.Times = 0
 					f.api.Inject(fault)
 					time.Sleep(time.Minute)
-					f.scrape(t, t.Context()).check(t, "failed again", samples{
+					f.scrape(t, t.Context()).Check(t, "failed again", samples{
 						"factory_up": 0, "factory_users": 5, "factory_listing_timestamp_seconds": listed, "factory_listing_pages": 3,
 					})
 					time.Sleep(5 * time.Minute)
-					f.scrape(t, t.Context()).check(t, "failed for too long", samples{
+					f.scrape(t, t.Context()).Check(t, "failed for too long", samples{
 						"factory_up": 0, "factory_users": absent, "factory_listing_timestamp_seconds": absent,
 					})
 
 					f.api.ClearFaults()
-					f.scrape(t, t.Context()).check(t, "recovered again", samples{"factory_up": 1, "factory_users": 7, "factory_listing_pages": 4})
+					f.scrape(t, t.Context()).Check(t, "recovered again", samples{"factory_up": 1, "factory_users": 7, "factory_listing_pages": 4})
 				})
 			})
 		}
@@ -331,13 +331,13 @@ func TestListingTimeout(t *testing.T) {
 					f.api.Inject(fakeapi.Fault{Serve: tt.fault})
 				}
 				start := time.Now()
-				f.scrape(t, t.Context()).check(t, "timed out", samples{"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 0})
+				f.scrape(t, t.Context()).Check(t, "timed out", samples{"factory_up": 0, "factory_users": absent, "factory_listing_in_progress": 0})
 				if took := time.Since(start); took > 10*time.Second {
 					t.Errorf("took %s", took)
 				}
 				f.api.SetLatency(3 * time.Second)
 				f.api.ClearFaults()
-				f.scrape(t, t.Context()).check(t, "in time", samples{"factory_up": 1, "factory_users": 3})
+				f.scrape(t, t.Context()).Check(t, "in time", samples{"factory_up": 1, "factory_users": 3})
 			})
 		})
 	}
@@ -350,10 +350,10 @@ func TestNumbersOfAnOlderListingWhileANewerOneIsUnderWay(t *testing.T) {
 		listed := float64(time.Now().Unix())
 		f.org.Add(members("b")...)
 		f.api.SetLatency(20 * time.Second)
-		f.scrapeWithin(t, 10*time.Second).check(t, "under way", samples{
+		f.scrapeWithin(t, 10*time.Second).Check(t, "under way", samples{
 			"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 1, "factory_listing_timestamp_seconds": listed, "factory_api_requests_total": 2,
 		})
-		f.scrapeWithin(t, 11*time.Second).check(t, "ended", samples{
+		f.scrapeWithin(t, 11*time.Second).Check(t, "ended", samples{
 			"factory_up": 1, "factory_users": 2, "factory_listing_in_progress": 0, "factory_listing_timestamp_seconds": listed + 20, "factory_api_requests_total": 2,
 		})
 	})
@@ -371,7 +371,7 @@ func TestNowIsTheStartOfTheListing(t *testing.T) {
 			collector: collector.Config{Census: windows("1d")},
 		})
 		f.api.SetLatency(20 * time.Second)
-		f.scrape(t, t.Context()).check(t, "slow listing", samples{
+		f.scrape(t, t.Context()).Check(t, "slow listing", samples{
 			`factory_users_active{window="1d"}`: 2, `factory_users_new{window="1d"}`: 2, `factory_users_idle{window="1d"}`: 0,
 			"factory_users_last_sign_in_age_seconds_sum": 2 * 86400, "factory_listing_duration_seconds": 40,
 		})
@@ -412,7 +412,7 @@ func TestClose(t *testing.T) {
 				released := make(chan time.Time, 2)
 				for range cap(released) {
 					go func() {
-						f.scrape(t, context.Background()).check(t, "released", samples{"factory_up": tt.up, "factory_users": tt.users, "factory_listing_in_progress": 0})
+						f.scrape(t, context.Background()).Check(t, "released", samples{"factory_up": tt.up, "factory_users": tt.users, "factory_listing_in_progress": 0})
 						released <- time.Now()
 					}()
 				}
@@ -426,7 +426,7 @@ func TestClose(t *testing.T) {
 				}
 
 				requests := f.api.Stats().Requests
-				f.scrape(t, context.Background()).check(t, "after Close", samples{"factory_up": tt.up, "factory_users": tt.users, "factory_listing_in_progress": 0})
+				f.scrape(t, context.Background()).Check(t, "after Close", samples{"factory_up": tt.up, "factory_users": tt.users, "factory_listing_in_progress": 0})
 				f.Close()
 				time.Sleep(time.Minute)
 				f.scrape(t, context.Background())
@@ -455,7 +455,7 @@ func TestCloseWaitsForTheEndOfTheListing(t *testing.T) {
 		if took := time.Since(start); took != 5*time.Second {
 			t.Errorf("Close took %s, the listing ended after 5s", took)
 		}
-		read(t, c.Scrape(gone)).check(t, "after Close", samples{"factory_listing_in_progress": 0})
+		read(t, c.Scrape(gone)).Check(t, "after Close", samples{"factory_listing_in_progress": 0})
 	})
 }
 
@@ -464,7 +464,7 @@ func TestCloseWithoutAListing(t *testing.T) {
 		f := newFixture(t, settings{members: members("a")})
 		f.Close()
 		f.Close()
-		f.scrape(t, context.Background()).check(t, "after Close", samples{"factory_up": 0, "factory_users": absent, "factory_api_requests_total": 0})
+		f.scrape(t, context.Background()).Check(t, "after Close", samples{"factory_up": 0, "factory_users": absent, "factory_api_requests_total": 0})
 	})
 }
 
@@ -472,11 +472,11 @@ func TestCloseWithoutAListing(t *testing.T) {
 // canceled.
 type slowToStop time.Duration
 
-func (d slowToStop) Pages(ctx context.Context) iter.Seq2[factoryapi.Page, error] {
-	return func(yield func(factoryapi.Page, error) bool) {
+func (d slowToStop) Pages(ctx context.Context) iter.Seq2[[]factoryapi.User, error] {
+	return func(yield func([]factoryapi.User, error) bool) {
 		<-ctx.Done()
 		time.Sleep(time.Duration(d))
-		yield(factoryapi.Page{}, ctx.Err())
+		yield(nil, ctx.Err())
 	}
 }
 
@@ -506,4 +506,51 @@ func TestAgeIsToldByTheClockThatWentFurther(t *testing.T) {
 func withWall(t time.Time, by time.Duration) time.Time {
 	*(*uint64)(unsafe.Pointer(&t)) += uint64(by/time.Second) << 30
 	return t
+}
+
+func TestJoinedAndLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, settings{members: members("a", "b", "c", "d", "e"), client: factoryapi.Config{PageSize: 2}})
+		failOnLastPage := fakeapi.Fault{Page: fakeapi.LastPage, Times: 1, Serve: fakeapi.Status(http.StatusInternalServerError)}
+		for _, step := range []struct {
+			name         string
+			change       func()
+			joined, left float64 // in all
+			up           float64
+		}{
+			{"a failure before the first listing", func() { f.api.Inject(failOnLastPage) }, 0, 0, 0},
+			{"the first listing moves neither", func() {}, 0, 0, 1},
+			{"nothing happens", func() {}, 0, 0, 1},
+			{"two join", func() { f.org.Add(members("f", "g")...) }, 2, 0, 1},
+			{"one leaves", func() { f.org.Remove("a") }, 2, 1, 1},
+			{"one for another", func() { f.org.Remove("b"); f.org.Add(members("h")...) }, 3, 2, 1},
+			{"a failed listing changes nothing", func() {
+				f.org.Remove("c")
+				f.org.Add(members("i", "j")...)
+				f.api.Inject(failOnLastPage)
+			}, 3, 2, 0},
+			{"what it missed counts with the next one", func() {}, 5, 3, 1},
+			{"who was away during a failed listing only never left", func() {
+				f.org.Remove("d")
+				f.api.Inject(failOnLastPage)
+				f.scrape(t, t.Context())
+				f.org.Add(members("d")...)
+			}, 5, 3, 1},
+			{"somebody leaves", func() { f.org.Remove("d") }, 5, 4, 1},
+			{"and comes back", func() { f.org.Add(members("d")...) }, 6, 4, 1},
+			{"an entry that is listed twice is nobody new", func() { f.org.Add(members("d")...) }, 6, 4, 1},
+			{"while a listing has duplicates it tells nothing", func() { f.org.Remove("f"); f.org.Add(members("k")...) }, 6, 4, 1},
+			{"the next one without counts from the last one without", func() { f.org.Remove("d"); f.org.Add(members("d", "l")...) }, 8, 5, 1},
+			{"all leave", func() {
+				for _, m := range f.org.Members() {
+					f.org.Remove(m.ID)
+				}
+			}, 8, 13, 1},
+		} {
+			step.change()
+			f.scrape(t, t.Context()).Check(t, step.name, samples{
+				"factory_users_joined_total": step.joined, "factory_users_left_total": step.left, "factory_up": step.up,
+			})
+		}
+	})
 }

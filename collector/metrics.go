@@ -135,7 +135,7 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s listingState, cfg *Conf
 		gauge(m.new, float64(l.Windows[i].New), window.Label)
 	}
 	ages := l.SignInAges
-	ch <- prometheus.MustNewConstHistogram(m.lastSignInAge, ages.Count, ages.Seconds, ages.Buckets)
+	ch <- prometheus.MustNewConstHistogram(m.lastSignInAge, ages.Count, ages.Sum, ages.Buckets)
 	for _, g := range l.Groups {
 		gauge(m.byAttribute, float64(g.Users), g.Attribute, g.Value)
 		for i, window := range cfg.Census.Windows {
@@ -143,12 +143,12 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s listingState, cfg *Conf
 			gauge(m.idleByAttribute, float64(g.Windows[i].Idle), g.Attribute, g.Value, window.Label)
 		}
 	}
-	for _, member := range l.Members {
-		if member.LastSignInAt.State == factoryapi.Valid {
-			gauge(m.userLastSignIn, seconds(member.LastSignInAt.Time), member.ID)
+	for _, user := range l.PerUser {
+		if user.LastSignInAt.State == factoryapi.Valid {
+			gauge(m.userLastSignIn, seconds(user.LastSignInAt.Time), user.ID)
 		}
-		if member.CreatedAt.State == factoryapi.Valid {
-			gauge(m.userCreated, seconds(member.CreatedAt.Time), member.ID)
+		if user.CreatedAt.State == factoryapi.Valid {
+			gauge(m.userCreated, seconds(user.CreatedAt.Time), user.ID)
 		}
 	}
 
@@ -156,8 +156,8 @@ func (m *metrics) collect(ch chan<- prometheus.Metric, s listingState, cfg *Conf
 	gauge(m.listingDuration, l.duration.Seconds())
 	gauge(m.listingPages, float64(l.pages))
 	gauge(m.listingDuplicateUsers, float64(l.Duplicates))
-	gauge(m.listingInvalidTimestamps, float64(l.Invalid.CreatedAt), "createdAt")
-	gauge(m.listingInvalidTimestamps, float64(l.Invalid.LastSignInAt), "lastSignInAt")
+	gauge(m.listingInvalidTimestamps, float64(l.InvalidCreatedAt), "createdAt")
+	gauge(m.listingInvalidTimestamps, float64(l.InvalidLastSignInAt), "lastSignInAt")
 }
 
 func boolean(b bool) float64 {

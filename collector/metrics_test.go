@@ -2,10 +2,8 @@ package collector_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -16,12 +14,11 @@ import (
 	"github.com/prometheus/common/model"
 
 	"factory_exporter/collector"
+	"factory_exporter/collector/census"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
-
-// update makes the golden files anew: go test ./collector -update
-var update = flag.Bool("update", false, "write the files in testdata that exposed metrics are compared with")
 
 func TestExpositionOfAnOrganization(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -64,13 +61,13 @@ func TestPerUserTimestamps(t *testing.T) {
 				{ID: "numbers", Raw: map[string]json.RawMessage{"createdAt": []byte("0"), "lastSignInAt": []byte("0")}},
 				{ID: "future", CreatedAt: "9999-12-31T23:59:59Z", LastSignInAt: "2300-01-01T00:00:00Z"},
 			},
-			collector: collector.Config{Census: collector.CensusConfig{PerUser: true}},
+			collector: collector.Config{Census: census.Config{PerUser: true}},
 		})
 		created := func(id string) string { return fmt.Sprintf("factory_user_created_timestamp_seconds{id=%q}", id) }
 		signedIn := func(id string) string {
 			return fmt.Sprintf("factory_user_last_sign_in_timestamp_seconds{id=%q}", id)
 		}
-		f.scrape(t, t.Context()).check(t, "per user", samples{
+		f.scrape(t, t.Context()).Check(t, "per user", samples{
 			"factory_users":  7,
 			created("known"): 946677600, signedIn("known"): 946684800.125,
 			created("never"): 946677600.5, signedIn("never"): absent,
@@ -85,11 +82,11 @@ func TestPerUserTimestamps(t *testing.T) {
 
 func TestPerUserLeavesWithTheMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: members("a", "b"), collector: collector.Config{Census: collector.CensusConfig{PerUser: true}}})
+		f := newFixture(t, settings{members: members("a", "b"), collector: collector.Config{Census: census.Config{PerUser: true}}})
 		f.scrape(t, t.Context())
 		f.org.Remove("a")
 		got := f.scrape(t, t.Context())
-		if n := got.count("factory_user_created_timestamp_seconds"); n != 1 || got.count("factory_user_last_sign_in_timestamp_seconds") != 1 {
+		if n := got.Count("factory_user_created_timestamp_seconds"); n != 1 || got.Count("factory_user_last_sign_in_timestamp_seconds") != 1 {
 			t.Errorf("%d series of created, %v", n, got)
 		}
 	})
@@ -118,8 +115,8 @@ func TestLabelValuesFromTheAPIDoNotFailAScrape(t *testing.T) {
 		}
 		f := newFixture(t, settings{
 			members: users,
-			collector: collector.Config{Census: collector.CensusConfig{
-				GroupBy: attributes(t, "email_domain", "metadata.team"), GroupLimit: len(values), PerUser: true,
+			collector: collector.Config{Census: census.Config{
+				GroupBy: harness.Attributes(t, "email_domain", "metadata.team"), GroupLimit: len(values), PerUser: true,
 			}},
 		})
 		f.api.Inject(fakeapi.Fault{Serve: fakeapi.Replace("BYTES", "\xff\xfe")})
@@ -166,7 +163,7 @@ func TestSeriesDoNotGrowWithTheOrganization(t *testing.T) {
 		count := func(n int) int {
 			f := newFixture(t, settings{members: fakeapi.Generate(n, 1, time.Now()), collector: collector.Config{Census: windows("1d", "7d", "30d", "90d")}})
 			got := f.scrape(t, t.Context())
-			got.check(t, "generated", samples{"factory_users": float64(n)})
+			got.Check(t, "generated", samples{"factory_users": float64(n)})
 			return len(got)
 		}
 		small := count(1)
@@ -197,34 +194,9 @@ func everything(t testing.TB) settings {
 		},
 	}
 	s.collector.Census = windows("1d", "7d", "30d", "90d")
-	s.collector.Census.GroupBy = attributes(t, "email_domain", "metadata.team")
+	s.collector.Census.GroupBy = harness.Attributes(t, "email_domain", "metadata.team")
 	s.collector.Census.GroupLimit = 2
 	s.collector.Census.PerUser = true
 	s.collector.SeatLimit = 12
 	return s
-}
-
-// golden compares text with a file, or makes the file.
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(string(want), "\n")
-	for i := range max(len(gotLines), len(wantLines)) {
-		if i >= len(gotLines) || i >= len(wantLines) || gotLines[i] != wantLines[i] {
-			t.Fatalf("%s, line %d and on:\ngot\n%s\nwant\n%s", path, i+1, lines(gotLines, i), lines(wantLines, i))
-		}
-	}
-}
-
-// lines returns a few of the lines from the i-th on.
-func lines(all []string, i int) string {
-	return strings.Join(all[min(i, len(all)):min(i+3, len(all))], "\n")
 }

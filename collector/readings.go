@@ -5,12 +5,13 @@ import (
 	"errors"
 	"time"
 
+	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 )
 
-// ReadingTimeout bounds one reading. With 20,000 members and a row for each day, a
+// readingTimeout bounds one reading. With 20,000 members and a row for each day, a
 // window of 90 days alone takes 18,000 requests.
-const ReadingTimeout = 6 * time.Hour
+const readingTimeout = 6 * time.Hour
 
 const (
 	// readingPause is the least time between the end of a reading that has not brought
@@ -22,21 +23,20 @@ const (
 
 // readings decides when to read the analytics: when there is a scrape, and the day
 // before it is not known yet. Nobody waits for a reading.
-type readings struct{ *task[Usage] }
+type readings struct{ *task[usage.View] }
 
-func newReadings(read func(ctx context.Context, newest *Usage) (*Usage, error)) *readings {
-	return &readings{newTask(ReadingTimeout, read)}
+func newReadings(read func(ctx context.Context, newest *usage.View) (*usage.View, error)) *readings {
+	return &readings{newTask(readingTimeout, read)}
 }
 
 // start starts a reading if one is due.
 func (r *readings) start() {
-	now := time.Now()
-	r.join(func(past history[Usage]) bool { return readingIsDue(past, now) })
+	r.join(func(past history[usage.View]) bool { return readingIsDue(past, time.Now()) })
 }
 
 // usageState is what a scrape may show of the readings.
 type usageState struct {
-	usage *Usage // nil if none is new enough
+	usage *usage.View // nil if none is new enough
 	up    bool
 	today factoryapi.Day
 }
@@ -52,9 +52,9 @@ func (r *readings) shown() usageState {
 }
 
 // mayShow reports whether u is new enough. There may be no u.
-func (s usageState) mayShow(u *Usage) bool { return u != nil && s.today-u.Day() <= maxDaysPast }
+func (s usageState) mayShow(u *usage.View) bool { return u != nil && s.today-u.Day() <= maxDaysPast }
 
-func readingIsDue(past history[Usage], now time.Time) bool {
+func readingIsDue(past history[usage.View], now time.Time) bool {
 	switch {
 	case past.ended.IsZero():
 		return true

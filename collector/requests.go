@@ -10,30 +10,58 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// RequestMetrics counts the requests to the API. Its Observe method fits the field
-// Observe of factoryapi.Config.
+// RequestMetrics counts the requests to the API: those for listings, and apart from them
+// those for the analytics. Its Observe method fits the field Observe of
+// factoryapi.Config.
 type RequestMetrics struct {
+	listings  *requestMetrics
+	analytics *requestMetrics // nil without
+}
+
+var _ prometheus.Collector = (*RequestMetrics)(nil)
+
+// NewRequestMetrics returns metrics that start at zero, with those of the analytics or
+// without. The most usual failures have a series from the start.
+func NewRequestMetrics(analytics bool) *RequestMetrics {
+	m := &RequestMetrics{listings: newRequestMetrics("factory_api", "the Factory API")}
+	if analytics {
+		m.analytics = newRequestMetrics("factory_usage_api", "the analytics of the Factory API")
+	}
+	return m
+}
+
+// Observe counts a request to an endpoint that is about to be sent. Call the function
+// that it returns when the request has ended, with the request's error or nil. A canceled
+// request is not an error.
+func (m *RequestMetrics) Observe(endpoint string) (ended func(error)) {
+	if endpoint == factoryapi.UsersEndpoint {
+		return m.listings.observe()
+	}
+	return m.analytics.observe()
+}
+
+// Describe implements prometheus.Collector.
+func (m *RequestMetrics) Describe(ch chan<- *prometheus.Desc) {
+	prometheus.DescribeByCollect(m, ch)
+}
+
+// Collect implements prometheus.Collector.
+func (m *RequestMetrics) Collect(ch chan<- prometheus.Metric) {
+	m.listings.collect(ch)
+	if m.analytics != nil {
+		m.analytics.collect(ch)
+	}
+}
+
+// requestMetrics are the series about the requests of one kind.
+type requestMetrics struct {
 	requests prometheus.Counter
 	errors   *prometheus.CounterVec
 	duration prometheus.Histogram
 }
 
-var _ prometheus.Collector = (*RequestMetrics)(nil)
-
-// NewRequestMetrics returns metrics that start at zero. The most usual failures have
-// a series from the start.
-func NewRequestMetrics() *RequestMetrics {
-	return newRequestMetrics("factory_api", "the Factory API")
-}
-
-// NewUsageRequestMetrics returns metrics of the requests for the analytics, which are
-// counted apart.
-func NewUsageRequestMetrics() *RequestMetrics {
-	return newRequestMetrics("factory_usage_api", "the analytics of the Factory API")
-}
-
-func newRequestMetrics(prefix, api string) *RequestMetrics {
-	m := &RequestMetrics{
+func newRequestMetrics(prefix, api string) *requestMetrics {
+	m := &requestMetrics{
 		requests: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: prefix + "_requests_total",
 			Help: "Requests sent to " + api + ", retries included.",
@@ -61,10 +89,7 @@ func newRequestMetrics(prefix, api string) *RequestMetrics {
 	return m
 }
 
-// Observe counts a request that is about to be sent. Call the function that it
-// returns when the request has ended, with the request's error or nil. A canceled
-// request is not an error.
-func (m *RequestMetrics) Observe() (ended func(error)) {
+func (m *requestMetrics) observe() (ended func(error)) {
 	m.requests.Inc()
 	start := time.Now()
 	return func(err error) {
@@ -78,15 +103,7 @@ func (m *RequestMetrics) Observe() (ended func(error)) {
 	}
 }
 
-// Describe implements prometheus.Collector.
-func (m *RequestMetrics) Describe(ch chan<- *prometheus.Desc) {
-	m.requests.Describe(ch)
-	m.errors.Describe(ch)
-	m.duration.Describe(ch)
-}
-
-// Collect implements prometheus.Collector.
-func (m *RequestMetrics) Collect(ch chan<- prometheus.Metric) {
+func (m *requestMetrics) collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	m.errors.Collect(ch)
 	m.duration.Collect(ch)

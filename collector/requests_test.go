@@ -17,13 +17,13 @@ import (
 )
 
 func TestRequestMetricsStartAtZero(t *testing.T) {
-	got := read(t, collector.NewRequestMetrics())
+	got := read(t, collector.NewRequestMetrics(false))
 	want := samples{"factory_api_requests_total": 0, "factory_api_request_duration_seconds_count": 0, "factory_api_request_duration_seconds_sum": 0}
 	for _, status := range []string{"401", "403", "429", "500", "timeout", "connection", "invalid_response"} {
 		want[errorsOf(status)] = 0
 	}
-	got.check(t, "at the start", want)
-	if n := testutil.CollectAndCount(collector.NewRequestMetrics(), "factory_api_errors_total"); n != 7 {
+	got.Check(t, "at the start", want)
+	if n := testutil.CollectAndCount(collector.NewRequestMetrics(false), "factory_api_errors_total"); n != 7 {
 		t.Errorf("%d statuses, want 7", n)
 	}
 }
@@ -42,15 +42,15 @@ func TestRequestMetricsCountByReason(t *testing.T) {
 		{fmt.Errorf("page 2: %w", &factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 429}), "429"},
 	} {
 		t.Run(tt.want, func(t *testing.T) {
-			m := collector.NewRequestMetrics()
-			m.Observe()(tt.err)
-			m.Observe()(tt.err)
-			m.Observe()(nil)
+			m := collector.NewRequestMetrics(false)
+			m.Observe(factoryapi.UsersEndpoint)(tt.err)
+			m.Observe(factoryapi.UsersEndpoint)(tt.err)
+			m.Observe(factoryapi.UsersEndpoint)(nil)
 			got := read(t, m)
-			got.check(t, "after two failures and a success", samples{
+			got.Check(t, "after two failures and a success", samples{
 				"factory_api_requests_total": 3, errorsOf(tt.want): 2, "factory_api_request_duration_seconds_count": 3,
 			})
-			if n := got.sum("factory_api_errors_total"); n != 2 {
+			if n := got.Sum("factory_api_errors_total"); n != 2 {
 				t.Errorf("%v errors in all, want 2", n)
 			}
 		})
@@ -59,33 +59,33 @@ func TestRequestMetricsCountByReason(t *testing.T) {
 
 func TestRequestMetricsOfCanceledRequests(t *testing.T) {
 	for _, err := range []error{context.Canceled, fmt.Errorf("page 2: %w", context.Canceled), errors.Join(errors.New("stop"), context.Canceled)} {
-		m := collector.NewRequestMetrics()
-		m.Observe()(err)
+		m := collector.NewRequestMetrics(false)
+		m.Observe(factoryapi.UsersEndpoint)(err)
 		got := read(t, m)
-		got.check(t, err.Error(), samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 0})
-		if n := got.sum("factory_api_errors_total"); n != 0 {
+		got.Check(t, err.Error(), samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 0})
+		if n := got.Sum("factory_api_errors_total"); n != 0 {
 			t.Errorf("%v: %v errors", err, n)
 		}
 	}
 }
 
 func TestRequestMetricsCountARequestWhenItIsSent(t *testing.T) {
-	m := collector.NewRequestMetrics()
-	ended := m.Observe()
-	read(t, m).check(t, "under way", samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 0})
+	m := collector.NewRequestMetrics(false)
+	ended := m.Observe(factoryapi.UsersEndpoint)
+	read(t, m).Check(t, "under way", samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 0})
 	ended(nil)
-	read(t, m).check(t, "ended", samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 1})
+	read(t, m).Check(t, "ended", samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 1})
 }
 
 func TestRequestMetricsDurationIsNativeAndClassic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := collector.NewRequestMetrics()
+		m := collector.NewRequestMetrics(false)
 		for _, d := range []time.Duration{250 * time.Millisecond, 750 * time.Millisecond, 3 * time.Second, time.Hour} {
-			ended := m.Observe()
+			ended := m.Observe(factoryapi.UsersEndpoint)
 			time.Sleep(d)
 			ended(nil)
 		}
-		read(t, m).check(t, "classic", samples{
+		read(t, m).Check(t, "classic", samples{
 			"factory_api_request_duration_seconds_count":               4,
 			"factory_api_request_duration_seconds_sum":                 3604,
 			`factory_api_request_duration_seconds_bucket{le="1"}`:      2,
@@ -120,18 +120,18 @@ func TestRequestMetricsOfTheClient(t *testing.T) {
 			fakeapi.Fault{Page: 3, Times: 1, Serve: fakeapi.Status(http.StatusBadGateway)},
 		)
 		got := f.scrape(t, t.Context())
-		got.check(t, "after retries", samples{
+		got.Check(t, "after retries", samples{
 			"factory_up": 1, "factory_users": 3, "factory_api_requests_total": 7,
 			errorsOf("429"): 1, errorsOf("timeout"): 1, errorsOf("connection"): 1, errorsOf("502"): 1,
 			"factory_api_request_duration_seconds_count": 7, "factory_api_request_duration_seconds_sum": 10,
 		})
-		if n := got.sum("factory_api_errors_total"); n != 4 {
+		if n := got.Sum("factory_api_errors_total"); n != 4 {
 			t.Errorf("%v errors in all, want 4", n)
 		}
 	})
 }
 
-func TestRequestMetricsLint(t *testing.T) { lint(t, collector.NewRequestMetrics()) }
+func TestRequestMetricsLint(t *testing.T) { lint(t, collector.NewRequestMetrics(true)) }
 
 func errorsOf(status string) string {
 	return fmt.Sprintf("factory_api_errors_total{status=%q}", status)

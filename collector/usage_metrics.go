@@ -3,6 +3,7 @@ package collector
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"factory_exporter/collector/census"
 	"factory_exporter/factoryapi"
 )
 
@@ -57,7 +58,7 @@ func newUsageMetrics() *usageMetrics {
 
 // collect sends the series that the state allows to show. A number that the analytics
 // did not tell has no series.
-func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listing *snapshot, windows []Window) {
+func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listing *snapshot, windows []census.Window) {
 	gauge := gaugesTo(ch)
 	optional := func(d *prometheus.Desc, number factoryapi.Number, labels ...string) {
 		if number.Valid {
@@ -82,12 +83,12 @@ func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listin
 		return
 	}
 	gauge(m.day, seconds(s.usage.Day().Start()))
-	activity, tokens := &s.usage.activity, &s.usage.tokens
+	activity, tokens := s.usage.Activity(), s.usage.Tokens()
 	optional(m.active, activity.Daily, "1d")
 	optional(m.active, activity.Weekly, "7d")
 	optional(m.active, activity.Monthly, "30d")
 	for client, users := range activity.ByClient {
-		gauge(m.activeByClient, users, labelValue(client))
+		gauge(m.activeByClient, users, census.LabelValue(client))
 	}
 	optional(m.sessions, activity.Sessions)
 	optional(m.messages, activity.Messages)

@@ -15,6 +15,7 @@ import (
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // may31 is noon of the day on which these tests begin. The day before is 2026-05-30.
@@ -99,7 +100,7 @@ func TestUsedAndUnusedWhateverTheReferenceLeavesOpen(t *testing.T) {
 					want := samples{
 						"factory_usage_up":                    1,
 						"factory_users":                       10,
-						"factory_usage_day_timestamp_seconds": float64(factoryapi.ParseDay(tt.day).Start().Unix()),
+						"factory_usage_day_timestamp_seconds": float64(parseDay(tt.day).Start().Unix()),
 						usedOf("36h"):                         absent,
 						unusedOf("36h"):                       absent,
 						usedOf("200d"):                        absent,
@@ -108,7 +109,7 @@ func TestUsedAndUnusedWhateverTheReferenceLeavesOpen(t *testing.T) {
 					for window, counts := range tt.want {
 						want[usedOf(window)], want[unusedOf(window)] = counts[0], counts[1]
 					}
-					got.check(t, "after the reading", want)
+					got.Check(t, "after the reading", want)
 				})
 			})
 		}
@@ -122,9 +123,9 @@ func TestUsedByAttribute(t *testing.T) {
 		for i := range s.members {
 			s.members[i].Metadata = map[string]string{"half": fmt.Sprint(i % 2), "all": "same"}
 		}
-		s.collector.Census.GroupBy = attributes(t, "metadata.half", "metadata.all")
+		s.collector.Census.GroupBy = harness.Attributes(t, "metadata.half", "metadata.all")
 		s.collector.Census.GroupLimit = 1
-		newFixture(t, s).afterReading(t).check(t, "after the reading", samples{
+		newFixture(t, s).afterReading(t).Check(t, "after the reading", samples{
 			`factory_users_used_by_attribute{attribute="metadata.half",value="0",window="7d"}`:         1, // every
 			`factory_users_used_by_attribute{attribute="metadata.half",value="(other)",window="7d"}`:   2, // week, young-worker
 			`factory_users_unused_by_attribute{attribute="metadata.half",value="0",window="7d"}`:       2, // month, never
@@ -142,7 +143,7 @@ func TestUsageIsNotSigningIn(t *testing.T) {
 		sleepUntil(may31)
 		s := working()
 		s.members = s.members[:1] // every, who never signed in
-		newFixture(t, s).afterReading(t).check(t, "after the reading", samples{
+		newFixture(t, s).afterReading(t).Check(t, "after the reading", samples{
 			`factory_users_idle{window="7d"}`: 1, usedOf("7d"): 1, unusedOf("7d"): 0, "factory_users_never_signed_in": 1,
 		})
 	})
@@ -152,13 +153,13 @@ func TestExpositionOfUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)
 		s := working()
-		s.collector.Census.GroupBy = attributes(t, "email_domain")
+		s.collector.Census.GroupBy = harness.Attributes(t, "email_domain")
 		s.collector.Census.GroupLimit = 1
 		f := newFixture(t, s)
 		f.api.SetLatency(250 * time.Millisecond)
 		f.scrape(t, t.Context())
 		time.Sleep(time.Minute)
-		golden(t, "testdata/scrape_usage.prom", exposition(t, f.Scrape(t.Context()), f.requests, f.usage))
+		golden(t, "testdata/scrape_usage.prom", exposition(t, f.Scrape(t.Context()), f.requests))
 		lint(t, f.Collector)
 
 		described, collected := map[string]bool{}, map[string]bool{}
@@ -182,8 +183,6 @@ func TestExpositionOfUsage(t *testing.T) {
 		}
 	})
 }
-
-func TestUsageRequestMetricsLint(t *testing.T) { lint(t, collector.NewUsageRequestMetrics()) }
 
 func TestWithoutAnalyticsThereIsNoUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -209,7 +208,7 @@ func TestNumbersThatAreNullAreAbsent(t *testing.T) {
 		sleepUntil(may31)
 		s := working()
 		s.analytics.Choose(fakeapi.Unknowns{Null: []string{"weekly_active_users", "messages", "billable_tokens", "cache_read_tokens"}})
-		newFixture(t, s).afterReading(t).check(t, "after the reading", samples{
+		newFixture(t, s).afterReading(t).Check(t, "after the reading", samples{
 			`factory_usage_active_users{window="1d"}`:            3,
 			`factory_usage_active_users{window="7d"}`:            absent,
 			`factory_usage_active_users{window="30d"}`:           5,
@@ -284,7 +283,7 @@ func TestFailingAnalyticsDoNotTouchTheMembers(t *testing.T) {
 								t.Fatalf("%s is %v, want %v", series, got[series], value)
 							}
 						}
-						got.check(t, "while the analytics fail", samples{
+						got.Check(t, "while the analytics fail", samples{
 							"factory_up": 1, "factory_usage_up": 0, "factory_usage_sessions": absent, usedOf("7d"): absent, unusedOf("7d"): absent,
 							`factory_api_errors_total{status="403"}`: 0,
 						})
@@ -301,7 +300,7 @@ func TestFailingAnalyticsDoNotTouchTheMembers(t *testing.T) {
 					}
 					f.api.ClearFaults()
 					time.Sleep(25 * time.Hour)
-					f.afterReading(t).check(t, "later", samples{"factory_usage_up": 1})
+					f.afterReading(t).Check(t, "later", samples{"factory_usage_up": 1})
 					if lines := log.told(); len(lines) != 2 || !strings.HasPrefix(lines[1], "INFO ") {
 						t.Errorf("logs %q, want that it works again", lines)
 					}
@@ -377,7 +376,7 @@ func TestWhenTheAnalyticsAreRead(t *testing.T) {
 				if !slices.Equal(got, tt.want) {
 					t.Errorf("read at %v, want %v", got, tt.want)
 				}
-				last.check(t, "at the end", samples{"factory_usage_up": 1})
+				last.Check(t, "at the end", samples{"factory_usage_up": 1})
 			})
 		})
 	}
@@ -406,9 +405,9 @@ func TestLateDay(t *testing.T) {
 		if perReading != 6 { // activity, tokens, and a page for each of four windows
 			t.Errorf("%v requests for a whole reading, want 6", perReading)
 		}
-		last.check(t, "at the end", samples{
+		last.Check(t, "at the end", samples{
 			"factory_usage_api_requests_total":    6 + 2 + 2 + 6,
-			"factory_usage_day_timestamp_seconds": float64(factoryapi.ParseDay("2026-05-30").Start().Unix()),
+			"factory_usage_day_timestamp_seconds": float64(parseDay("2026-05-30").Start().Unix()),
 		})
 	})
 }
@@ -417,12 +416,12 @@ func TestHowLongAReadingIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)
 		f := newFixture(t, working())
-		f.afterReading(t).check(t, "May 31", samples{"factory_usage_up": 1, usedOf("1d"): 2, "factory_usage_sessions": 6})
+		f.afterReading(t).Check(t, "May 31", samples{"factory_usage_up": 1, usedOf("1d"): 2, "factory_usage_sessions": 6})
 		f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Status(500)})
 		sleepUntil(time.Date(2026, 6, 2, 23, 59, 0, 0, time.UTC))
-		f.afterReading(t).check(t, "June 2", samples{"factory_usage_up": 0, usedOf("1d"): 2, "factory_usage_sessions": 6})
+		f.afterReading(t).Check(t, "June 2", samples{"factory_usage_up": 0, usedOf("1d"): 2, "factory_usage_sessions": 6})
 		sleepUntil(time.Date(2026, 6, 3, 0, 0, 0, 0, time.UTC))
-		f.afterReading(t).check(t, "June 3", samples{
+		f.afterReading(t).Check(t, "June 3", samples{
 			"factory_usage_up": 0, usedOf("1d"): absent, unusedOf("1d"): absent, "factory_usage_sessions": absent, "factory_usage_day_timestamp_seconds": absent,
 			"factory_up": 1, "factory_users": 10,
 		})
@@ -435,7 +434,7 @@ func TestNoDayThatIsInBoth(t *testing.T) {
 		log := &recorder{}
 		s := working()
 		s.collector.Logger = log.logger()
-		newFixture(t, s).afterReading(t).check(t, "without a row", samples{"factory_usage_up": 0, "factory_usage_sessions": absent})
+		newFixture(t, s).afterReading(t).Check(t, "without a row", samples{"factory_usage_up": 0, "factory_usage_sessions": absent})
 		if lines := log.told(); len(lines) != 1 || !strings.Contains(lines[0], "2026-06-13 to 2026-06-19") {
 			t.Errorf("logs %q", lines)
 		}
@@ -446,7 +445,7 @@ func TestBeforeTheAnalyticsBegin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(time.Date(2026, 1, 14, 12, 0, 0, 0, time.UTC))
 		f := newFixture(t, working())
-		f.afterReading(t).check(t, "on the first day", samples{"factory_usage_up": 0, "factory_usage_api_requests_total": 0, "factory_up": 1})
+		f.afterReading(t).Check(t, "on the first day", samples{"factory_usage_up": 0, "factory_usage_api_requests_total": 0, "factory_up": 1})
 	})
 }
 
@@ -457,7 +456,7 @@ func TestFirstDaysOfTheAnalytics(t *testing.T) {
 		sleepUntil(time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC))
 		s := working()
 		s.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
-		newFixture(t, s).afterReading(t).check(t, "a week later", samples{
+		newFixture(t, s).afterReading(t).Check(t, "a week later", samples{
 			"factory_usage_up": 1, usedOf("1d"): 0, usedOf("7d"): 0, usedOf("30d"): absent, usedOf("90d"): absent,
 			`factory_usage_api_errors_total{status="400"}`: absent,
 		})
@@ -470,9 +469,9 @@ func TestReadingGoesOnWithoutAScrapeAndEndsWithTheCollector(t *testing.T) {
 		s := working()
 		f := newFixture(t, s)
 		f.api.SetLatency(time.Second)
-		f.scrapeWithin(t, 10*time.Millisecond).check(t, "at once", samples{"factory_usage_up": 0})
+		f.scrapeWithin(t, 10*time.Millisecond).Check(t, "at once", samples{"factory_usage_up": 0})
 		time.Sleep(time.Minute)
-		f.scrapeWithin(t, 10*time.Millisecond).check(t, "later", samples{"factory_usage_up": 1, "factory_usage_sessions": 6})
+		f.scrapeWithin(t, 10*time.Millisecond).Check(t, "later", samples{"factory_usage_up": 1, "factory_usage_sessions": 6})
 
 		f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Hang()})
 		sleepUntil(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
@@ -482,7 +481,7 @@ func TestReadingGoesOnWithoutAScrapeAndEndsWithTheCollector(t *testing.T) {
 		if took := time.Since(start); took > 0 {
 			t.Errorf("Close took %s", took)
 		}
-		f.scrape(t, t.Context()).check(t, "after Close", samples{"factory_usage_up": 1, "factory_usage_sessions": 6})
+		f.scrape(t, t.Context()).Check(t, "after Close", samples{"factory_usage_up": 1, "factory_usage_sessions": 6})
 	})
 }
 
@@ -552,9 +551,17 @@ func TestUsageDoesNotGrowInAMonth(t *testing.T) {
 				early = live()
 			}
 		}
-		f.scrape(t, t.Context()).check(t, "a month later", samples{"factory_usage_up": 1, usedOf("7d"): members})
+		f.scrape(t, t.Context()).Check(t, "a month later", samples{"factory_usage_up": 1, usedOf("7d"): members})
 		if grown := live() - early; grown > 512<<10 {
 			t.Errorf("%d KiB more after a month than after two days", grown>>10)
 		}
 	})
+}
+
+func parseDay(text string) factoryapi.Day {
+	start, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		panic(err) // it stands in a test
+	}
+	return factoryapi.DayOf(start)
 }

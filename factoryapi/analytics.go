@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 )
 
-// analyticsPath is below the base URL, and each endpoint of the analytics is below it.
-// The analytics tell of whole days in UTC, from FirstDay through yesterday.
-const analyticsPath = "api/v1/analytics"
-
-// maxRows bounds the rows of one answer of the analytics.
-const maxRows = 1 << 16
+// AnalyticsEndpoint is what the endpoints of the analytics are below, which is itself
+// below the base URL. The analytics tell of whole days in UTC, from FirstDay through
+// yesterday.
+const AnalyticsEndpoint = "api/v1/analytics"
 
 // Number is a number of the analytics. It is not Valid if the API did not tell it: the
 // field was absent or null.
@@ -25,65 +22,44 @@ type Number struct {
 
 // analyticsURL returns the URL that asks an endpoint for a range of days.
 func (c *Client) analyticsURL(endpoint string, days Days) *url.URL {
-	u := c.base.JoinPath(analyticsPath, endpoint)
+	u := c.base.JoinPath(AnalyticsEndpoint, endpoint)
 	u.RawQuery = url.Values{"startDate": {days.First.String()}, "endDate": {days.Last.String()}}.Encode()
 	return u
 }
 
 // dailyRows asks an endpoint that has one row a day.
 func dailyRows[T any](ctx context.Context, c *Client, endpoint string, days Days, read func(*walker, *T) error) ([]T, error) {
-	var rows []T
-	err := c.newChain(ctx).get(ctx, c.analyticsURL(endpoint, days), func(body []byte) (err error) {
-		rows, _, err = decodeRows(body, days, nil, read)
-		return err
-	})
-	return rows, err
-}
-
-// rowsMeta is what an answer says of its rows.
-type rowsMeta struct {
-	tellsMore, hasMore bool
-	nextCursor         string
+	answer, err := c.newChain(ctx, AnalyticsEndpoint).ask(ctx, c.analyticsURL(endpoint, days))
+	if err != nil {
+		return nil, err
+	}
+	rows, _, err := decodeRows(answer.body, days, nil, read)
+	return rows, answer.judge(err)
 }
 
 // decodeRows reads the body of a 200 that answers for a range of days, and puts its
 // rows into the memory of the empty slice memory. The error of read says what a row is
 // or lacks.
-func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T) error) (rows []T, meta rowsMeta, err error) {
+func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T) error) (rows []T, next end, err error) {
 	w, err := newWalker(body)
 	if err != nil {
-		return nil, meta, err
+		return nil, end{}, err
 	}
-	var rowErr error // in the rows
 	hasData, answered := false, days
 	for name := range w.members() {
 		switch name {
 		case "data":
 			hasData = w.peek() == '['
-			rows, rowErr = memory, nil
-			for range w.elements() {
-				if len(rows) == maxRows {
-					return nil, meta, fmt.Errorf("answer has more than %d rows", maxRows)
-				}
-				rows = append(rows, *new(T))
-				n := len(rows)
-				if err := read(w, &rows[n-1]); err != nil && rowErr == nil {
-					rowErr = fmt.Errorf("row %d of the answer %w", n, err)
-				}
-			}
+			rows, err = elements(w, memory, "row", read)
 		case "meta":
+			meta := *w // to look at the object twice
+			next = meta.end("has_more", "next_cursor")
 			for name := range w.members() {
 				switch name {
 				case "start_date":
 					answered.First = w.day()
 				case "end_date":
 					answered.Last = w.day()
-				case "has_more":
-					value := w.skip()
-					meta.hasMore, meta.tellsMore = value == "true", value == "true" || value == "false"
-				case "next_cursor":
-					cursor, _ := w.str()
-					meta.nextCursor = strings.Clone(cursor)
 				}
 			}
 		}
@@ -93,13 +69,13 @@ func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T
 	cut := answered.First != 0 && answered.First != days.First || answered.Last != 0 && answered.Last != days.Last
 	switch {
 	case !hasData:
-		return nil, meta, errors.New("JSON without an array \"data\"")
-	case rowErr != nil:
-		return nil, meta, rowErr
+		return nil, end{}, errors.New("JSON without an array \"data\"")
+	case err != nil:
+		return nil, end{}, err
 	case cut:
-		return nil, meta, fmt.Errorf("answer is for %s, but %s was asked for", answered, days)
+		return nil, end{}, fmt.Errorf("answer is for %s, but %s was asked for", answered, days)
 	}
-	return rows, meta, nil
+	return rows, next, nil
 }
 
 // fields calls read with the name of each field of the row at hand. The error of read
@@ -134,7 +110,7 @@ func (w *walker) number(n *Number) error {
 // day reads the value at hand, which is zero if it is not a day.
 func (w *walker) day() Day {
 	text, _ := w.str()
-	return ParseDay(text)
+	return parseDay(text)
 }
 
 // errNoDate says what a row lacks that tells of a day.

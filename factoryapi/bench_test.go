@@ -16,9 +16,9 @@ func BenchmarkDecodePage(b *testing.B) {
 	b.ReportAllocs()
 	users := make([]factoryapi.User, 0, 100)
 	for b.Loop() {
-		page, err := factoryapi.DecodePage(body, users)
-		if err != nil || len(page.Users) != 100 {
-			b.Fatal(len(page.Users), err)
+		page, _, err := factoryapi.DecodePage(body, users)
+		if err != nil || len(page) != 100 {
+			b.Fatal(len(page), err)
 		}
 	}
 }

@@ -7,13 +7,17 @@
 package factoryapi
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,6 +27,12 @@ const (
 	DefaultRequestTimeout = 30 * time.Second
 	MaxPageSize           = 100
 )
+
+// Credentials supply the API key.
+type Credentials interface {
+	// Key returns the key to use from now on. It returns when ctx ends, if not before.
+	Key(ctx context.Context) string
+}
 
 // Config says how to reach the API. Only Credentials is required.
 type Config struct {
@@ -46,17 +56,20 @@ type Config struct {
 	// Transport carries the requests. If nil, the client makes a transport that
 	// speaks HTTP/1.1, honors HTTPS_PROXY and keeps its connection open.
 	Transport http.RoundTripper
-	// Observe, if set, is called for each request, net/http's own repetitions
-	// included. The function that it returns is called once, when the request has
-	// ended, with nil, with an *Error, or with context.Canceled.
-	Observe func() (ended func(error))
+	// Observe, if set, is called for each request with the constant of its endpoint.
+	// The function that it returns is called once, when the answer was read and judged,
+	// with nil, with an *Error, or with context.Canceled.
+	Observe func(endpoint string) (ended func(error))
+	// Logger gets a line for each retry, and one if the API says that it is deprecated.
+	// None if nil.
+	Logger *slog.Logger
 }
 
 // Client reads from the API of one organization. It is safe for concurrent use.
 type Client struct {
-	cfg   Config // with defaults filled in
-	base  *url.URL
-	proxy string // host of the proxy, if the client's own transport uses one
+	cfg        Config // with defaults filled in
+	base       *url.URL
+	deprecated sync.Once // has logged so
 }
 
 // New returns a client, or an error that says which field of cfg cannot be used
@@ -84,21 +97,18 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxRetries < 0 {
 		return nil, fmt.Errorf("max retries %d is negative", cfg.MaxRetries)
 	}
-	var proxy *url.URL
 	if cfg.Transport == nil {
-		if proxy, err = proxyFor(base); err != nil {
+		proxy, err := proxyFor(base)
+		if err != nil {
 			return nil, err
 		}
 		cfg.Transport = newTransport(proxy)
 	}
 	if cfg.Observe == nil {
-		cfg.Observe = func() func(error) { return func(error) {} }
+		cfg.Observe = func(string) func(error) { return func(error) {} }
 	}
-	c := &Client{cfg: cfg, base: base}
-	if proxy != nil {
-		c.proxy = proxy.Host
-	}
-	return c, nil
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	return &Client{cfg: cfg, base: base}, nil
 }
 
 // CloseIdleConnections closes the connections that wait for a next request.
@@ -128,8 +138,8 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("a URL with a query or a fragment is not supported: give only the base URL, like %s", DefaultURL)
 	case !isPort(u.Port()):
 		return nil, errors.New("the port of the URL is not a number from 1 to 65535")
-	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+usersPath):
-		return nil, fmt.Errorf("%q is not the base URL: remove %s from it", s, usersPath)
+	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/"+UsersEndpoint):
+		return nil, fmt.Errorf("%q is not the base URL: remove %s from it", s, UsersEndpoint)
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		return nil, fmt.Errorf("%q would send the API key unencrypted: use https", s)
 	}

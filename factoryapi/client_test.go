@@ -15,7 +15,7 @@ func TestAClientServesSeveralAtOnce(t *testing.T) {
 	var group sync.WaitGroup
 	for range 8 {
 		group.Go(func() {
-			if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 30 {
+			if users, err := list(t.Context(), client); err != nil || len(users) != 30 {
 				t.Errorf("%d users, error %v", len(users), err)
 			}
 		})
@@ -38,7 +38,7 @@ func TestCloseIdleConnectionsEndsThem(t *testing.T) {
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
-	credentials := staticKey(t, key)
+	credentials := static(key)
 	for _, tt := range []struct {
 		name string
 		cfg  factoryapi.Config
@@ -95,7 +95,7 @@ func TestNewRefusesURLs(t *testing.T) {
 		" https://api.factory.ai":                                 "not a URL",
 	} {
 		t.Run(address, func(t *testing.T) {
-			_, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: staticKey(t, key)})
+			_, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: static(key)})
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want %q", err, want)
 			}
@@ -120,7 +120,7 @@ func TestNewAcceptsURLs(t *testing.T) {
 		"http://[::1]:8080/factory",
 	} {
 		t.Run(address, func(t *testing.T) {
-			if _, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: staticKey(t, key)}); err != nil {
+			if _, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: static(key)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -130,7 +130,7 @@ func TestNewAcceptsURLs(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	requests := make(chan *http.Request, 1)
 	client, err := factoryapi.New(factoryapi.Config{
-		Credentials: staticKey(t, key),
+		Credentials: static(key),
 		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			requests <- r
 			return answer{status: http.StatusOK, body: lastPage("")}.RoundTrip(r)

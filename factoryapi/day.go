@@ -26,8 +26,8 @@ func (d Day) Start() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC
 // String returns the day as the API writes it, like 2026-01-14.
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }
 
-// ParseDay reads a day as String writes it. It returns zero for anything else.
-func ParseDay(text string) Day {
+// parseDay reads a day as String writes it. It returns zero for anything else.
+func parseDay(text string) Day {
 	t, err := time.Parse(time.DateOnly, text)
 	if err != nil {
 		return 0

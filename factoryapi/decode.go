@@ -10,9 +10,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxPageUsers bounds the number of users in a page. A million users with next to
-// nothing in them fit into maxBodyBytes, and each takes more memory than its text.
-const maxPageUsers = 1 << 15
+// maxElements bounds the number of users or rows in a page. A million of them with next
+// to nothing in them fit into maxBodyBytes, and each takes more memory than its text.
+const maxElements = 1 << 15
 
 // decodePage reads the body of a 200 and puts its users into the memory of the empty
 // slice users. Its error names what is wrong.
@@ -20,43 +20,49 @@ const maxPageUsers = 1 << 15
 // A listing spends its time here, so the work is split: a library checks that the
 // whole body is JSON, at the speed of memory, and a walk over text that is known to be
 // JSON picks the few fields that are wanted.
-func decodePage(body []byte, users []User) (Page, error) {
+func decodePage(body []byte, users []User) ([]User, end, error) {
 	w, err := newWalker(body)
 	if err != nil {
-		return Page{}, err
+		return nil, end{}, err
 	}
-	var page Page
-	var hasUsers, hasPagination bool
+	memory, hasUsers := users, false
+	var next end
 	for name := range w.members() {
 		switch name {
 		case "users":
 			hasUsers = w.peek() == '['
-			page.Users, err = users, nil
-			for range w.elements() {
-				if len(page.Users) == maxPageUsers {
-					return Page{}, fmt.Errorf("page has more than %d users", maxPageUsers)
-				}
-				page.Users = append(page.Users, User{})
-				n := len(page.Users)
-				if userErr := w.user(&page.Users[n-1]); userErr != nil && err == nil {
-					err = fmt.Errorf("user %d of the page %w", n, userErr)
-				}
-			}
+			users, err = elements(w, memory, "user", (*walker).user)
 		case "pagination":
-			page.HasMore, page.NextCursor, hasPagination = w.pagination()
+			next = w.end("hasMore", "nextCursor")
 		}
 	}
 	switch {
 	case !hasUsers:
-		return Page{}, errors.New("JSON without an array \"users\"")
+		return nil, end{}, errors.New("JSON without an array \"users\"")
 	case err != nil:
-		return Page{}, err
-	case !hasPagination:
-		return Page{}, errors.New("JSON without \"hasMore\" in \"pagination\"")
-	case page.HasMore && page.NextCursor == "":
-		return Page{}, errors.New("\"hasMore\" is true, but there is no \"nextCursor\"")
+		return nil, end{}, err
 	}
-	return page, nil
+	if err := next.check("hasMore", "pagination", "nextCursor"); err != nil {
+		return nil, end{}, err
+	}
+	return users, next, nil
+}
+
+// elements reads the array at hand into the memory of an empty slice. The error of read
+// says what is wrong with an element; the first one counts.
+func elements[T any](w *walker, memory []T, noun string, read func(*walker, *T) error) (all []T, err error) {
+	all = memory
+	for range w.elements() {
+		if len(all) == maxElements {
+			return nil, fmt.Errorf("more than %d elements in an array", maxElements)
+		}
+		all = append(all, *new(T))
+		n := len(all)
+		if wrong := read(w, &all[n-1]); wrong != nil && err == nil {
+			err = fmt.Errorf("%s %d of the page %w", noun, n, wrong)
+		}
+	}
+	return all, err
 }
 
 // errNotJSON quotes nothing, because decodePage does not know the key.
@@ -87,21 +93,30 @@ func (w *walker) user(u *User) error {
 	return nil
 }
 
-// pagination reads the object at hand. It is ok if it tells whether there are more pages.
-func (w *walker) pagination() (hasMore bool, next string, ok bool) {
+// end reads the two fields of these names in the object at hand.
+func (w *walker) end(hasMore, cursor string) (e end) {
 	for name := range w.members() {
 		switch name {
-		case "hasMore":
+		case hasMore:
 			value := w.skip()
-			hasMore, ok = value == "true", value == "true" || value == "false"
-		case "nextCursor":
-			next, _ = w.str()
+			e.hasMore, e.told = value == "true", value == "true" || value == "false"
+		case cursor:
+			text, _ := w.str()
+			e.cursor = strings.Clone(text)
 		}
 	}
-	if !hasMore {
-		return false, "", ok
+	return e
+}
+
+// check returns an error if the page does not tell how the list goes on.
+func (e end) check(hasMore, in, cursor string) error {
+	switch {
+	case !e.told:
+		return fmt.Errorf("JSON without %q in %q", hasMore, in)
+	case e.hasMore && e.cursor == "":
+		return fmt.Errorf("%q is true, but there is no %q", hasMore, cursor)
 	}
-	return true, strings.Clone(next), ok
+	return nil
 }
 
 func (w *walker) timestamp() Timestamp {

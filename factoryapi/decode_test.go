@@ -106,7 +106,7 @@ func TestWhatIsNoPageIsInvalid(t *testing.T) {
 	for name, body := range bodies {
 		t.Run(name, func(t *testing.T) {
 			client := newClient(t, nil, factoryapi.Config{MaxRetries: 3, Transport: answer{status: http.StatusOK, body: body}})
-			users, err := collect(client.ListUsers(t.Context()))
+			users, err := list(t.Context(), client)
 			if got := apiError(t, err); got.Reason() != "invalid_response" || got.Message == "" || got.Temporary() {
 				t.Errorf("error %v", err)
 			}
@@ -151,7 +151,7 @@ func TestAnInvalidPageEndsAListingThatBeganWell(t *testing.T) {
 			api := organizationOf(30)
 			api.Inject(fakeapi.Fault{Page: fakeapi.LastPage, Serve: spoil})
 			client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3})
-			users, err := collect(client.ListUsers(t.Context()))
+			users, err := list(t.Context(), client)
 			if got := apiError(t, err).Reason(); got != "invalid_response" || len(users) != 20 {
 				t.Errorf("%d users, error %v", len(users), err)
 			}
@@ -221,14 +221,14 @@ func TestFieldsOfAUser(t *testing.T) {
 		{"backslashes in a row", `{"firstName":"` + strings.Repeat(`\\`, 1<<16) + `","id":"a","lastName":"` + strings.Repeat(`\"`, 1<<16) + `"}`, user{ID: "a"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			page, err := factoryapi.DecodePage([]byte(lastPage(tt.json+`,{"id":"next"}`)), nil)
+			users, _, err := factoryapi.DecodePage([]byte(lastPage(tt.json+`,{"id":"next"}`)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(page.Users) != 2 || page.Users[1].ID != "next" {
-				t.Fatalf("%d users, the last is %q", len(page.Users), page.Users[len(page.Users)-1].ID)
+			if len(users) != 2 || users[1].ID != "next" {
+				t.Fatalf("%d users, the last is %q", len(users), users[len(users)-1].ID)
 			}
-			u := page.Users[0]
+			u := users[0]
 			got := user{ID: u.ID, Email: u.Email, CreatedAt: u.CreatedAt, LastSignInAt: u.LastSignInAt}
 			got.Team, _ = u.Metadata.Get("team")
 			if got != tt.want {
@@ -265,15 +265,15 @@ func TestFieldsOfAPage(t *testing.T) {
 		{"as many users as there may be", lastPage(strings.Repeat(`{"id":"a"},`, 32767) + `{"id":"a"}`), slices.Repeat([]string{"a"}, 32768), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			page, err := factoryapi.DecodePage([]byte(tt.body), nil)
+			users, next, err := factoryapi.DecodePage([]byte(tt.body), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := ids(page.Users); !slices.Equal(got, tt.ids) {
+			if got := ids(users); !slices.Equal(got, tt.ids) {
 				t.Errorf("users %q, want %q", got, tt.ids)
 			}
-			if page.NextCursor != tt.next || page.HasMore != (tt.next != "") {
-				t.Errorf("next cursor %q, more follow: %t; want %q", page.NextCursor, page.HasMore, tt.next)
+			if next != tt.next {
+				t.Errorf("next cursor %q, want %q", next, tt.next)
 			}
 		})
 	}
@@ -282,16 +282,16 @@ func TestFieldsOfAPage(t *testing.T) {
 // The body's memory is used for the next page.
 func TestAPageKeepsNothingOfItsBody(t *testing.T) {
 	body := []byte(pageBefore(`"next"`, `{"id":"a","email":"e","metadata":{"team":"platform"}}`))
-	page, err := factoryapi.DecodePage(body, nil)
+	users, next, err := factoryapi.DecodePage(body, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range body {
 		body[i] = '!'
 	}
-	user := page.Users[0]
-	if team, _ := user.Metadata.Get("team"); user.ID != "a" || user.Email != "e" || team != "platform" || page.NextCursor != "next" {
-		t.Errorf("page %+v, team %q", page, team)
+	user := users[0]
+	if team, _ := user.Metadata.Get("team"); user.ID != "a" || user.Email != "e" || team != "platform" || next != "next" {
+		t.Errorf("user %+v, team %q, next cursor %q", user, team, next)
 	}
 }
 
@@ -320,7 +320,7 @@ func TestAPageMayHaveFourMebibytes(t *testing.T) {
 				requests++
 				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
 			})})
-			users, err := collect(client.ListUsers(t.Context()))
+			users, err := list(t.Context(), client)
 			if tt.fails {
 				checkTooLarge(t, users, err)
 			} else if err != nil || len(users) != 1 {
@@ -344,7 +344,7 @@ func TestAnEndlessPageIsCutOff(t *testing.T) {
 			return &countingConn{conn, &read}, err
 		}}
 		client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3})
-		users, err := collect(client.ListUsers(t.Context()))
+		users, err := list(t.Context(), client)
 		checkTooLarge(t, users, err)
 		synctest.Wait()
 		if got := api.Stats(); got.Requests != 1 || got.InFlight != 0 {
@@ -373,22 +373,19 @@ func FuzzDecodePage(f *testing.F) {
 		f.Add(page)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		page, err := factoryapi.DecodePage(body, nil)
-		want, users, ok := decodeSlowly(body)
+		got, next, err := factoryapi.DecodePage(body, nil)
+		want, wantNext, users, ok := decodeSlowly(body)
 		if (err == nil) != ok {
 			t.Fatalf("error %v, but encoding/json says that this is a page: %t", err, ok)
 		}
 		if err != nil {
-			if page.Users != nil || page.HasMore || page.NextCursor != "" {
-				t.Errorf("page %+v along with the error %v", page, err)
-			}
 			return
 		}
-		if page.HasMore != want.HasMore || page.NextCursor != want.NextCursor || len(page.Users) != len(want.Users) {
-			t.Fatalf("page %+v, want %+v", page, want)
+		if next != wantNext || len(got) != len(want) {
+			t.Fatalf("users %+v, next cursor %q; want %+v, %q", got, next, want, wantNext)
 		}
-		for i, got := range page.Users {
-			want := want.Users[i]
+		for i, got := range got {
+			want := want[i]
 			if got.ID != want.ID || got.Email != want.Email || got.CreatedAt != want.CreatedAt || got.LastSignInAt != want.LastSignInAt {
 				t.Errorf("user %d is %+v, want %+v", i, got, want)
 			}
@@ -404,21 +401,21 @@ func FuzzDecodePage(f *testing.F) {
 // decodeSlowly is the oracle of FuzzDecodePage: a page by encoding/json, without the
 // metadata, which are among the users' fields. Maps rather than structs, since those
 // match names in any case.
-func decodeSlowly(body []byte) (page factoryapi.Page, users []map[string]json.RawMessage, ok bool) {
+func decodeSlowly(body []byte) (want []factoryapi.User, next string, users []map[string]json.RawMessage, ok bool) {
 	var fields, pagination map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil || json.Unmarshal(fields["users"], &users) != nil || json.Unmarshal(fields["pagination"], &pagination) != nil {
-		return page, nil, false
+		return nil, "", nil, false
 	}
 	var more *bool
 	if users == nil || json.Unmarshal(pagination["hasMore"], &more) != nil || more == nil {
-		return page, nil, false
+		return nil, "", nil, false
 	}
 	for _, user := range users {
 		id := textOf(user["id"])
 		if id == "" {
-			return page, nil, false
+			return nil, "", nil, false
 		}
-		page.Users = append(page.Users, factoryapi.User{
+		want = append(want, factoryapi.User{
 			ID:           id,
 			Email:        textOf(user["email"]),
 			CreatedAt:    parseSlowly(user["createdAt"]),
@@ -426,9 +423,9 @@ func decodeSlowly(body []byte) (page factoryapi.Page, users []map[string]json.Ra
 		})
 	}
 	if *more {
-		page.HasMore, page.NextCursor = true, textOf(pagination["nextCursor"])
+		next = textOf(pagination["nextCursor"])
 	}
-	return page, users, page.HasMore == (page.NextCursor != "")
+	return want, next, users, *more == (next != "")
 }
 
 // textOf returns a string, and an empty one in place of anything else.

@@ -2,6 +2,7 @@ package factoryapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -74,16 +75,25 @@ func (e *Error) Temporary() bool {
 const maxMessage = 200
 
 // errorMessage finds the message in an error body. The API document promises
-// {detail, status, title, metadata}, but a proxy on the way may send anything. No other
-// JSON is quoted, because it may hold somebody's address.
+// {detail, status, title, metadata}, other endpoints have errors: [{message}], and a proxy
+// on the way may send anything. No other JSON is quoted, because it may hold somebody's
+// address.
 func errorMessage(body []byte) string {
-	var documented struct{ Detail, Title string }
+	var documented struct {
+		Detail, Title string
+		Errors        json.RawMessage
+	}
 	if json.Unmarshal(body, &documented) == nil {
-		if documented.Detail != "" {
-			return documented.Detail
+		var causes []struct{ Message string }
+		_ = json.Unmarshal(documented.Errors, &causes) // of another form, they tell nothing
+		var messages []string
+		for _, cause := range causes {
+			if cause.Message != "" {
+				messages = append(messages, cause.Message)
+			}
 		}
-		if documented.Title != "" {
-			return documented.Title
+		if message := cmp.Or(documented.Detail, strings.Join(messages, "; "), documented.Title); message != "" {
+			return message
 		}
 	}
 	if text := bytes.TrimSpace(body); len(text) > 0 && strings.IndexByte(`{["`, text[0]) < 0 {

@@ -60,6 +60,9 @@ func TestErrorMessagesTellWhatTheBodySays(t *testing.T) {
 		{"with an empty detail", `{"detail":"","title":"Not today"}`, "Not today"},
 		{"with a null detail", `{"detail":null,"title":"Not today"}`, "Not today"},
 		{"with escapes", `{"detail":"line\u0020one\nline \"two\"\u001b[1m"}`, `line one line "two" [1m`},
+		{"with errors", `{"status":400,"title":"Validation Error","errors":[{"message":"limit must be at most 50"}]}`, "limit must be at most 50"},
+		{"with several errors", `{"title":"Validation Error","errors":[{"message":"one"},{"path":"x"},{"message":"two"}]}`, "one; two"},
+		{"with errors of another form", `{"title":"Validation Error","errors":{"email":"ada@acme.example"}}`, "Validation Error"},
 		{"a detail of another type", `{"detail":{"code":7}}`, ""},
 		{"other JSON, which may hold an address", `{"error":"ada@acme.example"}`, ""},
 		{"a JSON string", ` "ada@acme.example"`, ""},
@@ -125,7 +128,7 @@ func FuzzErrorMessage(f *testing.F) {
 			return text[:split] + apiKey + text[split:]
 		}
 		padded := strings.Repeat(" ", max(0, padding)%(bodyLimit+100)) + insert(string(body))
-		client := newClient(t, nil, factoryapi.Config{Credentials: staticKey(t, apiKey), Transport: answer{
+		client := newClient(t, nil, factoryapi.Config{Credentials: static(apiKey), Transport: answer{
 			status: status,
 			header: http.Header{"Location": {insert(location)}},
 			body:   padded,

@@ -11,7 +11,7 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-func ExampleClient_ListUsers() {
+func ExampleClient_Pages() {
 	api := httptest.NewServer(fakeapi.NewServer(fakeapi.NewOrganization(
 		fakeapi.Member{
 			ID: "user_01", Email: "ada@acme.example", Metadata: map[string]string{"team": "platform"},
@@ -21,11 +21,7 @@ func ExampleClient_ListUsers() {
 	), "fk-example"))
 	defer api.Close()
 
-	key, err := factoryapi.NewStaticKey("fk-example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	client, err := factoryapi.New(factoryapi.Config{URL: api.URL, Credentials: key, MaxRetries: 3})
+	client, err := factoryapi.New(factoryapi.Config{URL: api.URL, Credentials: static("fk-example"), MaxRetries: 3})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -33,17 +29,19 @@ func ExampleClient_ListUsers() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	for user, err := range client.ListUsers(ctx) {
+	for page, err := range client.Pages(ctx) {
 		if err != nil {
 			log.Print(err) // users seen so far are part of a listing that failed
 			return
 		}
-		team, _ := user.Metadata.Get("team")
-		signedIn := "never"
-		if user.LastSignInAt.State == factoryapi.Valid {
-			signedIn = user.LastSignInAt.Time.Format(time.DateOnly)
+		for _, user := range page {
+			team, _ := user.Metadata.Get("team")
+			signedIn := "never"
+			if user.LastSignInAt.State == factoryapi.Valid {
+				signedIn = user.LastSignInAt.Time.Format(time.DateOnly)
+			}
+			fmt.Printf("%s %s, team %q, last sign-in: %s\n", user.ID, user.Email, team, signedIn)
 		}
-		fmt.Printf("%s %s, team %q, last sign-in: %s\n", user.ID, user.Email, team, signedIn)
 	}
 	// Output:
 	// user_01 ada@acme.example, team "platform", last sign-in: 2026-03-04

@@ -1,10 +1,17 @@
 package factoryapi
 
-// DecodePage lets tests and benchmarks decode without a server around it.
-var DecodePage = decodePage
+// DecodePage lets tests and benchmarks decode without a server around it. next is the
+// cursor of the next page, empty if there is none.
+func DecodePage(body []byte, memory []User) (users []User, next string, err error) {
+	users, page, err := decodePage(body, memory)
+	if page.hasMore && err == nil {
+		next = page.cursor
+	}
+	return users, next, err
+}
 
 // NewTransport lets tests bring the client's own transport onto a network in memory.
 var NewTransport = newTransport
 
-// ReadWith lets a test say how long a key file takes to be read.
-func (f *KeyFile) ReadWith(read func(path string) (string, error)) { f.read = read }
+// ParseDay reads a day as String writes it.
+var ParseDay = parseDay

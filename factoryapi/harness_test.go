@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,28 +13,18 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
-// key is the API key of all tests that do not say otherwise.
-const key = "fk-3q8Zt7vXw1bN5mKc"
+const key = harness.Key
 
-// serve serves handler on a network in memory until the test ends.
-func serve(t testing.TB, handler http.Handler) *fakeapi.Pipe {
-	t.Helper()
-	pipe, stop := fakeapi.Serve(handler)
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	return pipe
-}
+var serve = harness.Serve
+
+type static = harness.Static
 
 // newClient returns a client of what is served on a network; cfg may leave out whatever
 // the test does not care about.
@@ -46,7 +35,7 @@ func newClient(t testing.TB, network *fakeapi.Pipe, cfg factoryapi.Config) *fact
 	}
 	cfg.URL = cmp.Or(cfg.URL, "http://localhost")
 	if cfg.Credentials == nil {
-		cfg.Credentials = staticKey(t, key)
+		cfg.Credentials = static(key)
 	}
 	client, err := factoryapi.New(cfg)
 	if err != nil {
@@ -54,15 +43,6 @@ func newClient(t testing.TB, network *fakeapi.Pipe, cfg factoryapi.Config) *fact
 	}
 	t.Cleanup(client.CloseIdleConnections)
 	return client
-}
-
-func staticKey(t testing.TB, text string) factoryapi.StaticKey {
-	t.Helper()
-	credentials, err := factoryapi.NewStaticKey(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return credentials
 }
 
 // answer is an [http.RoundTripper] that has the same answer for every request, without a
@@ -136,14 +116,13 @@ func pageBefore(cursor, users string) string {
 	return `{"users":[` + users + `],"pagination":{"hasMore":true,"nextCursor":` + cursor + `}}`
 }
 
-// collect returns the users of a listing up to its end or its error.
-func collect(users iter.Seq2[factoryapi.User, error]) ([]factoryapi.User, error) {
-	var all []factoryapi.User
-	for user, err := range users {
+// list returns the users of a listing up to its end or its error.
+func list(ctx context.Context, client *factoryapi.Client) (all []factoryapi.User, err error) {
+	for page, err := range client.Pages(ctx) {
 		if err != nil {
 			return all, err
 		}
-		all = append(all, user)
+		all = append(all, page...)
 	}
 	return all, nil
 }
@@ -231,7 +210,7 @@ type observer struct {
 	open, mostOpen int
 }
 
-func (o *observer) observe() func(error) {
+func (o *observer) observe(string) func(error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.open++
@@ -286,7 +265,7 @@ func toJSON(t *testing.T, text string) string {
 // failure is the error of one request to an API that answers like transport.
 func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factoryapi.Error {
 	t.Helper()
-	client := newClient(t, nil, factoryapi.Config{Credentials: staticKey(t, apiKey), Transport: transport})
+	client := newClient(t, nil, factoryapi.Config{Credentials: static(apiKey), Transport: transport})
 	err := askOnce(t.Context(), client)
 	return apiError(t, err)
 }

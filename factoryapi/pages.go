@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"net/url"
 	"strconv"
 )
@@ -17,70 +18,87 @@ const (
 	maxCursorBytes     = 4 << 10
 )
 
+// pages yields the entries of a list, a page after another. decode reads the entries of a
+// body into the memory of an empty slice, and its error says what is wrong with the body.
+// An error is yielded once and ends the list: an *Error, or context.Canceled.
+func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, decode func(body []byte, memory []T) ([]T, end, error)) iter.Seq2[[]T, error] {
+	return func(yield func([]T, error) bool) {
+		chain := c.newChain(ctx, endpoint)
+		list := newList(u, c.cfg.PageSize)
+		entries := make([]T, 0, c.cfg.PageSize) // memory that all pages use in turn
+		for more := true; more; {
+			answer, err := chain.ask(ctx, list.next())
+			if err == nil {
+				var page end
+				entries, page, err = decode(answer.body, entries[:0])
+				if err == nil {
+					err = list.accept(page, len(entries))
+				}
+				more = page.hasMore
+				err = answer.judge(err)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(entries, nil) {
+				return
+			}
+		}
+	}
+}
+
+// end is what a page says of the rest of its list.
+type end struct {
+	told    bool // that there is more or not
+	hasMore bool
+	cursor  string // of the next page
+}
+
 // list is one pass through the pages of a list.
 type list struct {
-	*chain
+	url   url.URL
+	query url.Values
 	seed  maphash.Seed
 	used  map[uint64]struct{} // hashes of the cursors that were asked for
 	empty int                 // empty pages in a row
 }
 
-// end is what a page says of the rest of its list.
-type end struct {
-	entries int // on the page
-	more    bool
-	cursor  string // of the next page
+func newList(u *url.URL, pageSize int) *list {
+	l := &list{url: *u, query: u.Query(), seed: maphash.MakeSeed(), used: map[uint64]struct{}{}}
+	l.query.Set("limit", strconv.Itoa(pageSize))
+	return l
 }
 
-// pages asks u for a page after another. It gives each body to decode, whose error
-// says what is wrong with it, and calls next once decode has accepted it, until next
-// returns false. Its error is that of get.
-func (c *chain) pages(ctx context.Context, u *url.URL, decode func(body []byte) (end, error), next func() bool) error {
-	l := &list{chain: c, seed: maphash.MakeSeed(), used: map[uint64]struct{}{}}
-	query := u.Query()
-	query.Set("limit", strconv.Itoa(c.client.cfg.PageSize))
-	for {
-		u.RawQuery = query.Encode()
-		l.used[l.hash(query.Get("cursor"))] = struct{}{}
-		var page end
-		err := c.get(ctx, u, func(body []byte) (err error) {
-			if page, err = decode(body); err != nil {
-				return err
-			}
-			return l.check(page)
-		})
-		if err != nil {
-			return err
-		}
-		if page.entries > 0 {
-			l.empty = 0
-		} else {
-			l.empty++
-		}
-		if !next() || !page.more {
-			return nil
-		}
-		query.Set("cursor", page.cursor)
-	}
+// next returns the URL of the page to ask for.
+func (l *list) next() *url.URL {
+	l.used[l.hash(l.query.Get("cursor"))] = struct{}{}
+	l.url.RawQuery = l.query.Encode()
+	return &l.url
 }
 
-// check returns an error if the list goes on after page as a list without end would.
-func (l *list) check(page end) error {
-	if !page.more {
+// accept goes on to the page after one of so many entries. Its error says that the list
+// goes on as a list without end would.
+func (l *list) accept(page end, entries int) error {
+	if !page.hasMore {
 		return nil
 	}
-	if len(page.cursor) > maxCursorBytes {
+	l.empty++
+	if entries > 0 {
+		l.empty = 0
+	}
+	_, again := l.used[l.hash(page.cursor)]
+	switch {
+	case len(page.cursor) > maxCursorBytes:
 		return fmt.Errorf("cursor of the next page is longer than %d bytes", maxCursorBytes)
-	}
-	if _, ok := l.used[l.hash(page.cursor)]; ok {
+	case again:
 		return errors.New("cursor of the next page was used before")
-	}
-	if page.entries == 0 && l.empty == maxEmptyPagesInRow {
+	case l.empty > maxEmptyPagesInRow:
 		return fmt.Errorf("more than %d empty pages in a row", maxEmptyPagesInRow)
-	}
-	if len(l.used) == maxPages {
+	case len(l.used) == maxPages:
 		return fmt.Errorf("the list has more than %d pages", maxPages)
 	}
+	l.query.Set("cursor", page.cursor)
 	return nil
 }
 

@@ -9,16 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
-	"sync"
 )
 
 const (
-	// maxBodyBytes bounds the body of a 200, unless its chain has another bound. A page
-	// of 100 users has about 25 kB, and less than 1 MiB with all the metadata that
-	// WorkOS allows.
+	// maxBodyBytes bounds the body of a 200. A page of 100 users has about 25 kB, and less
+	// than 1 MiB with all the metadata that WorkOS allows.
 	maxBodyBytes = 4 << 20
 	// maxErrorBytes bounds what is read of an answer that tells an error.
 	maxErrorBytes = 64 << 10
@@ -27,124 +24,102 @@ const (
 // chain is a series of requests, one after another, that share a key and memory.
 type chain struct {
 	client   *Client
+	endpoint string // a path below the base URL
 	key      string
-	maxBytes int64 // bounds the body of a 200
 	body     bytes.Buffer
 }
 
-func (c *Client) newChain(ctx context.Context) *chain {
-	return &chain{client: c, key: c.cfg.Credentials.Key(ctx), maxBytes: maxBodyBytes}
+func (c *Client) newChain(ctx context.Context, endpoint string) *chain {
+	return &chain{client: c, endpoint: endpoint, key: c.cfg.Credentials.Key(ctx)}
 }
 
-// try sends one request and reads its answer. The body of a 200 goes to decode, whose
-// error says what is wrong with it. An error of try is an *Error or context.Canceled.
-func (c *chain) try(ctx context.Context, u *url.URL, decode func(body []byte) error) (err error) {
+// answer is a 200 whose body was read. Whoever reads it says with judge what it is worth.
+type answer struct {
+	body        []byte // valid until the next request of the chain
+	contentType string
+	chain       *chain
+	ended       func(error) // of Config.Observe
+}
+
+// judge ends the request. err says what is wrong with the body, or is nil. The error that
+// it returns is an *Error.
+func (a *answer) judge(err error) error {
+	if errors.Is(err, errNotJSON) {
+		err = fmt.Errorf("%w: %d bytes of type %q", err, len(a.body), a.contentType)
+	}
+	if err != nil {
+		err = a.chain.asError(&Error{Kind: KindInvalidResponse, Message: err.Error()})
+	}
+	a.ended(err)
+	return err
+}
+
+// try sends one request and reads its answer. Its error is an *Error or context.Canceled.
+func (c *chain) try(ctx context.Context, u *url.URL) (*answer, error) {
 	cfg := &c.client.cfg
+	ended := cfg.Observe(c.endpoint)
 	requestCtx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
 	defer cancel()
-	sending := &sending{observe: cfg.Observe, ended: cfg.Observe()}
-	defer func() { sending.end(err) }()
-	req, err := http.NewRequestWithContext(sending.trace(requestCtx), http.MethodGet, u.String(), nil)
+	contentType, err := c.do(requestCtx, u)
+	if err == nil {
+		return &answer{c.body.Bytes(), contentType, c, ended}, nil
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		err = context.Canceled
+	case errors.As(err, new(*Error)): // says more than a deadline that has passed meanwhile
+		err = c.asError(err)
+	case ctx.Err() != nil:
+		err = &Error{Kind: KindTimeout, Message: "no complete answer before the deadline"}
+	case requestCtx.Err() != nil:
+		err = &Error{Kind: KindTimeout, Message: fmt.Sprintf("no complete answer within %s", cfg.RequestTimeout)}
+	default:
+		err = c.asError(err)
+	}
+	ended(err)
+	return nil, err
+}
+
+// do sends a request and reads the body of a 200 into the chain's memory. Its error is an
+// *Error for an answer that cannot be used, or the error of the transfer.
+func (c *chain) do(ctx context.Context, u *url.URL) (contentType string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "gzip") // so that readBody decompresses, and not net/http
 	req.Header.Set("Authorization", "Bearer "+c.key)
-	if cfg.UserAgent != "" {
-		req.Header.Set("User-Agent", cfg.UserAgent)
+	if userAgent := c.client.cfg.UserAgent; userAgent != "" {
+		req.Header.Set("User-Agent", userAgent)
 	}
-
-	err = c.do(req, decode)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(ctx.Err(), context.Canceled):
-		return context.Canceled
-	case errors.As(err, new(*Error)): // says more than a deadline that has passed meanwhile
-	case ctx.Err() != nil:
-		return &Error{Kind: KindTimeout, Message: "no complete answer before the deadline"}
-	case requestCtx.Err() != nil:
-		return &Error{Kind: KindTimeout, Message: fmt.Sprintf("no complete answer within %s", cfg.RequestTimeout)}
-	case c.client.proxy != "" && !sending.connected():
-		err = fmt.Errorf("proxy %s: %w", c.client.proxy, err)
-	}
-	return c.asError(err)
-}
-
-// sending observes a request. If a connection that was used before breaks without an
-// answer, net/http sends the request again on another one: these are two requests.
-type sending struct {
-	observe func() (ended func(error))
-
-	mu      sync.Mutex // net/http may still write when its caller has gone
-	ended   func(error)
-	got     bool // a connection
-	written bool
-}
-
-func (s *sending) trace(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.got = true
-		},
-		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			if info.Err != nil || s.ended == nil {
-				return
-			}
-			if s.written {
-				s.ended(&Error{Kind: KindConnection, Message: "the connection broke before the answer"})
-				s.ended = s.observe()
-			}
-			s.written = true
-		},
-	})
-}
-
-// connected reports whether there was a connection to send the request on.
-func (s *sending) connected() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.got
-}
-
-func (s *sending) end(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.ended(err)
-	s.ended = nil
-}
-
-// do sends a request. Its error is an *Error for an answer that cannot be used, or the
-// error of the transfer.
-func (c *chain) do(req *http.Request, decode func(body []byte) error) error {
 	// A transport is used without an http.Client: a client that follows a redirect
 	// could carry the key to another host, and a client that does not still fails
 	// on some redirects.
 	resp, err := c.client.cfg.Transport.RoundTrip(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer resp.Body.Close()
+	c.client.noteDeprecation(c.endpoint, resp.Header)
 	if resp.StatusCode != http.StatusOK {
-		return answerError(resp)
+		return "", answerError(resp)
 	}
 	c.body.Reset()
-	if err := readBody(&c.body, resp, c.maxBytes); err != nil {
-		return err
+	return resp.Header.Get("Content-Type"), readBody(&c.body, resp, maxBodyBytes)
+}
+
+// noteDeprecation logs once that the API is to end or to change, if an answer says so
+// (RFC 9745 and RFC 8594).
+func (c *Client) noteDeprecation(endpoint string, header http.Header) {
+	deprecation, sunset := header.Get("Deprecation"), header.Get("Sunset")
+	if deprecation == "" && sunset == "" {
+		return
 	}
-	err = decode(c.body.Bytes())
-	if errors.Is(err, errNotJSON) {
-		err = fmt.Errorf("%w: %d bytes of type %q", err, c.body.Len(), resp.Header.Get("Content-Type"))
-	}
-	if err != nil {
-		return &Error{Kind: KindInvalidResponse, Message: err.Error()}
-	}
-	return nil
+	c.deprecated.Do(func() {
+		c.cfg.Logger.Warn("The API says that this endpoint is deprecated: look for a newer version of the exporter",
+			"endpoint", endpoint, "deprecation", bound(deprecation), "sunset", bound(sunset))
+	})
 }
 
 // readBody appends the body of an answer to b, decompressed. Its error is an *Error if

@@ -5,10 +5,9 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
-	"factory_exporter/factoryapi"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
@@ -31,7 +33,7 @@ func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
 		t.Run(base, func(t *testing.T) {
 			api := newScript(pageBefore(`"1"`, ""), lastPage(""))
 			client := newClient(t, serve(t, api), factoryapi.Config{URL: base})
-			if _, err := collect(client.ListUsers(t.Context())); err != nil {
+			if _, err := list(t.Context(), client); err != nil {
 				t.Fatal(err)
 			}
 			for _, r := range api.all() {
@@ -47,7 +49,7 @@ func TestTheAPIMayLieBelowAPath(t *testing.T) {
 	for _, base := range []string{"http://localhost/factory", "http://localhost/factory/"} {
 		network := serve(t, http.StripPrefix("/factory", organizationOf(5)))
 		client := newClient(t, network, factoryapi.Config{URL: base, PageSize: 2})
-		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 5 {
+		if users, err := list(t.Context(), client); err != nil || len(users) != 5 {
 			t.Errorf("%s: %d users, error %v", base, len(users), err)
 		}
 	}
@@ -56,7 +58,7 @@ func TestTheAPIMayLieBelowAPath(t *testing.T) {
 func TestRequestsSayWhoAsksForWhat(t *testing.T) {
 	requests := record(organizationOf(3))
 	client := newClient(t, serve(t, requests), factoryapi.Config{PageSize: 2, UserAgent: "factory_exporter/1.2.3"})
-	if _, err := collect(client.ListUsers(t.Context())); err != nil {
+	if _, err := list(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range requests.all() {
@@ -105,7 +107,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					}}
 					client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3})
 
-					users, err := collect(client.ListUsers(t.Context()))
+					users, err := list(t.Context(), client)
 					if got := apiError(t, err); got.Reason() != strconv.Itoa(status) || got.StatusCode != status {
 						t.Errorf("error %v, want the status %d", err, status)
 					}
@@ -132,7 +134,7 @@ func TestTheKeyStaysWithTheConfiguredHost(t *testing.T) {
 	api.Inject(fakeapi.Fault{Serve: fakeapi.Redirect(elsewhere.URL + fakeapi.UsersPath)})
 	server := httptest.NewServer(api)
 	defer server.Close()
-	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: staticKey(t, key)})
+	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: static(key)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,11 +199,54 @@ func TestACanceledContextSendsNothing(t *testing.T) {
 	client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := collect(client.ListUsers(ctx)); !errors.Is(err, context.Canceled) {
+	if _, err := list(ctx, client); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 	if got := api.Stats().Requests; got != 0 {
 		t.Errorf("%d requests", got)
+	}
+}
+
+// keys supplies another key each time.
+type keys struct{ supplied int }
+
+func (k *keys) Key(context.Context) string {
+	k.supplied++
+	return fmt.Sprint("key", k.supplied)
+}
+
+func TestAListingKeepsTheKeyThatItBeganWith(t *testing.T) {
+	api := newScript(pageBefore(`"1"`, ""), lastPage(""))
+	client := newClient(t, serve(t, api), factoryapi.Config{Credentials: new(keys)})
+	for range 2 {
+		if _, err := list(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sent []string
+	for _, r := range api.all() {
+		sent = append(sent, r.Header.Get("Authorization"))
+	}
+	// The second listing begins behind the script's end.
+	if want := []string{"Bearer key1", "Bearer key1", "Bearer key2"}; !slices.Equal(sent, want) {
+		t.Errorf("sent %q, want %q", sent, want)
+	}
+}
+
+func TestDeprecationIsLoggedOnce(t *testing.T) {
+	for name, value := range map[string]string{"Deprecation": "@1796083200", "Sunset": "Tue, 01 Dec 2026 00:00:00 GMT"} {
+		var log bytes.Buffer
+		api := organizationOf(3)
+		api.Inject(fakeapi.Fault{Serve: fakeapi.WithHeader(name, value, fakeapi.PageWith(http.StatusOK))})
+		client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		for range 2 {
+			if _, err := list(t.Context(), client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, value) || !strings.Contains(text, "api/v0/organization/users") {
+			t.Errorf("%s: the log is %q, want one line with %q and the endpoint", name, text, value)
+		}
 	}
 }
 
@@ -216,7 +261,7 @@ func TestRequestsAreObserved(t *testing.T) {
 		)
 		var seen observer
 		client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3, Observe: seen.observe})
-		users, err := collect(client.ListUsers(t.Context()))
+		users, err := list(t.Context(), client)
 		if len(users) != 20 || apiError(t, err).Reason() != "invalid_response" {
 			t.Errorf("%d users, error %v", len(users), err)
 		}
@@ -249,7 +294,7 @@ func TestARequestThatTakesTooLongIsATimeout(t *testing.T) {
 					api.Inject(fakeapi.Fault{Serve: tt.serve})
 					client := newClient(t, serve(t, api), factoryapi.Config{RequestTimeout: timeout})
 					start := time.Now()
-					users, err := collect(client.ListUsers(t.Context()))
+					users, err := list(t.Context(), client)
 					if got := apiError(t, err); got.Reason() != "timeout" || len(users) != 0 {
 						t.Errorf("%d users, error %v", len(users), err)
 					}
@@ -298,7 +343,7 @@ func TestASlowAnswerWithinTheTimeoutIsFine(t *testing.T) {
 		api := organizationOf(3)
 		api.SetLatency(4 * time.Second)
 		client := newClient(t, serve(t, api), factoryapi.Config{RequestTimeout: 5 * time.Second, PageSize: 1})
-		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 3 {
+		if users, err := list(t.Context(), client); err != nil || len(users) != 3 {
 			t.Errorf("%d users, error %v", len(users), err)
 		}
 	})
@@ -313,7 +358,7 @@ func TestTheListingsDeadlineIsATimeout(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		users, err := collect(client.ListUsers(ctx))
+		users, err := list(ctx, client)
 		if got := apiError(t, err); got.Reason() != "timeout" || len(users) != 10 {
 			t.Errorf("%d users, error %v", len(users), err)
 		}
@@ -380,12 +425,12 @@ func TestABrokenTransferIsAConnectionError(t *testing.T) {
 				defer server.Close()
 				address = server.URL
 			}
-			client, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: staticKey(t, key)})
+			client, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: static(key)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer client.CloseIdleConnections()
-			users, err := collect(client.ListUsers(t.Context()))
+			users, err := list(t.Context(), client)
 			if got := apiError(t, err); got.Reason() != "connection" || got.Message == "" || len(users) != 0 {
 				t.Errorf("%d users, error %v", len(users), err)
 			}
@@ -417,7 +462,7 @@ func TestCompressedAnswers(t *testing.T) {
 				w.Header().Set("Content-Encoding", "gzip")
 				_, _ = io.WriteString(w, tt.body)
 			})), factoryapi.Config{})
-			users, err := collect(client.ListUsers(t.Context()))
+			users, err := list(t.Context(), client)
 			if tt.want == "" {
 				if err != nil || len(users) != 1 {
 					t.Errorf("%d users, error %v", len(users), err)

@@ -13,27 +13,29 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// get asks for u until decode accepts an answer, the failure is final, or there is no
-// time or retry left. Errors are those of try.
-func (c *chain) get(ctx context.Context, u *url.URL, decode func(body []byte) error) error {
+// ask asks for u until there is a 200, the failure is final, or there is no time or retry
+// left. Errors are those of try.
+func (c *chain) ask(ctx context.Context, u *url.URL) (*answer, error) {
 	delays := backoff.NewExponentialBackOff()
 	for retries := 0; ; retries++ {
-		err := c.try(ctx, u, decode)
+		answer, err := c.try(ctx, u)
 		failure, ok := errors.AsType[*Error](err)
 		if !ok || !failure.Temporary() {
-			return err
+			return answer, err
 		}
 		// The failure may belong to the connection, such as one to a balancer that is
 		// stuck with a dead backend.
 		c.client.CloseIdleConnections()
 		if retries == c.client.cfg.MaxRetries {
-			return err
+			return nil, err
 		}
-		if !sleep(ctx, max(delays.NextBackOff(), failure.RetryAfter)) {
+		delay := max(delays.NextBackOff(), failure.RetryAfter)
+		c.client.cfg.Logger.Debug("Request failed", "endpoint", c.endpoint, "err", err, "retry_in", delay)
+		if !sleep(ctx, delay) {
 			if errors.Is(ctx.Err(), context.Canceled) {
-				return context.Canceled
+				return nil, context.Canceled
 			}
-			return failure
+			return nil, failure
 		}
 	}
 }
@@ -54,8 +56,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// maxRetryAfter is longer than any deadline, and far from an overflow.
-const maxRetryAfter = 100 * 365 * 24 * time.Hour
+// maxRetryAfter bounds what the API can ask for.
+const maxRetryAfter = 24 * time.Hour
 
 // parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): an HTTP date,
 // or seconds, of which some servers send fractions. The date counts from the answer's
@@ -78,5 +80,5 @@ func parseRetryAfter(header http.Header) time.Duration {
 	if err != nil {
 		now = time.Now()
 	}
-	return max(0, until.Sub(now))
+	return min(max(0, until.Sub(now)), maxRetryAfter)
 }

@@ -1,7 +1,9 @@
 package factoryapi
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -25,6 +27,12 @@ func newTransport(proxy *url.URL) *http.Transport {
 	transport.Protocols.SetHTTP1(true)
 	if proxy != nil {
 		transport.Proxy = http.ProxyURL(proxy)
+		transport.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode != http.StatusOK {
+				return fmt.Errorf("proxy %s: HTTP %s", proxy.Host, resp.Status)
+			}
+			return nil
+		}
 	}
 	return transport
 }

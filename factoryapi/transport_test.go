@@ -2,8 +2,6 @@ package factoryapi_test
 
 import (
 	"context"
-	"factory_exporter/factoryapi"
-	"factory_exporter/factoryapi/fakeapi"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
 )
 
 func TestAListingNeedsOneConnectionAndOneMoreForEachRetry(t *testing.T) {
@@ -26,7 +27,7 @@ func TestAListingNeedsOneConnectionAndOneMoreForEachRetry(t *testing.T) {
 		)
 		network := serve(t, api)
 		client := newClient(t, network, factoryapi.Config{PageSize: 10, MaxRetries: 2})
-		users, err := collect(client.ListUsers(t.Context()))
+		users, err := list(t.Context(), client)
 		if err != nil || len(users) != 40 {
 			t.Fatalf("%d users, error %v", len(users), err)
 		}
@@ -49,12 +50,12 @@ func TestTheClientsOwnTransportNeedsOneConnection(t *testing.T) {
 	}
 	server.Start()
 	defer server.Close()
-	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: staticKey(t, key), PageSize: 1})
+	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: static(key), PageSize: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 30 {
+	if users, err := list(t.Context(), client); err != nil || len(users) != 30 {
 		t.Fatalf("%d users, error %v", len(users), err)
 	}
 	if got := opened.Load(); got != 1 {
@@ -93,12 +94,12 @@ func TestTheTryAfterAFailureHasANewConnection(t *testing.T) {
 					}
 					var seen observer
 					client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: retries, Observe: seen.observe})
-					if _, err := collect(client.ListUsers(t.Context())); err != nil {
+					if _, err := list(t.Context(), client); err != nil {
 						t.Fatal(err)
 					}
 					tt.spoil(first, api)
 					for range 2 - retries {
-						_, _ = collect(client.ListUsers(t.Context()))
+						_, _ = list(t.Context(), client)
 					}
 					if got := seen.results(); !slices.Equal(got, tt.want) {
 						t.Errorf("observed %q, want %q", got, tt.want)
@@ -134,30 +135,12 @@ func TestOnlyHTTP1IsSpoken(t *testing.T) {
 	transport := factoryapi.NewTransport(nil)
 	transport.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
 	client := newClient(t, nil, factoryapi.Config{URL: server.URL, Transport: transport})
-	if _, err := collect(client.ListUsers(t.Context())); err != nil {
+	if _, err := list(t.Context(), client); err != nil {
 		t.Fatal(err)
 	}
 	if got := requests.all()[0].Proto; got != "HTTP/1.1" {
 		t.Errorf("the request came by %s", got)
 	}
-}
-
-// net/http repeats a request by itself if a connection that it has used before ends
-// without an answer.
-func TestRequestsThatNetHTTPRepeatsAreObserved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(3)
-		api.Inject(fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Reset()}, fakeapi.Fault{Page: 3, Times: 1, Serve: fakeapi.Reset()})
-		requests := record(api)
-		var seen observer
-		client := newClient(t, serve(t, requests), factoryapi.Config{PageSize: 1, Observe: seen.observe})
-		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 3 {
-			t.Errorf("%d users, error %v", len(users), err)
-		}
-		if got, want := seen.results(), []string{"ok", "connection", "ok", "connection", "ok"}; !slices.Equal(got, want) || requests.count() != len(want) {
-			t.Errorf("observed %q, want %q; %d requests", got, want, requests.count())
-		}
-	})
 }
 
 func TestHTTPSProxyIsUsed(t *testing.T) {
@@ -166,12 +149,12 @@ func TestHTTPSProxyIsUsed(t *testing.T) {
 	defer proxy.Close()
 	host := strings.TrimPrefix(proxy.URL, "http://")
 	setProxy(t, "http://user:hidden@"+host)
-	client, err := factoryapi.New(factoryapi.Config{Credentials: staticKey(t, key)})
+	client, err := factoryapi.New(factoryapi.Config{Credentials: static(key)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = askOnce(t.Context(), client)
-	if got := apiError(t, err); got.Reason() != "connection" || !strings.HasPrefix(got.Message, "proxy "+host+": ") || strings.Contains(got.Message, "hidden") {
+	if got := apiError(t, err); got.Reason() != "connection" || !strings.HasPrefix(got.Message, "proxy "+host+": HTTP 403") || strings.Contains(got.Message, "hidden") {
 		t.Errorf("error %q, want one that begins with the proxy's host", got)
 	}
 	if requests.count() != 1 {
@@ -196,11 +179,11 @@ func TestNothingGoesToALoopbackHostByAProxy(t *testing.T) {
 	defer api.Close()
 	port := api.URL[strings.LastIndexByte(api.URL, ':'):]
 	for _, host := range []string{"localhost", "LOCALHOST", "127.0.0.1"} {
-		client, err := factoryapi.New(factoryapi.Config{URL: "http://" + host + port, Credentials: staticKey(t, key)})
+		client, err := factoryapi.New(factoryapi.Config{URL: "http://" + host + port, Credentials: static(key)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := collect(client.ListUsers(t.Context())); err != nil {
+		if _, err := list(t.Context(), client); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
 		client.CloseIdleConnections()
@@ -213,17 +196,17 @@ func TestNothingGoesToALoopbackHostByAProxy(t *testing.T) {
 func TestAProxyThatCannotBeReadIsRefused(t *testing.T) {
 	for _, value := range []string{"http://user:hid%zen@proxy.example:3128", "ftp://proxy.example", "http://", "http:///hidden", "user:hid%zen@proxy.example"} {
 		setProxy(t, value)
-		_, err := factoryapi.New(factoryapi.Config{Credentials: staticKey(t, key)})
+		_, err := factoryapi.New(factoryapi.Config{Credentials: static(key)})
 		if err == nil || !strings.Contains(err.Error(), "HTTPS_PROXY") || strings.Contains(err.Error(), "hid") {
 			t.Errorf("%s: error %v", value, err)
 		}
-		if _, err := factoryapi.New(factoryapi.Config{URL: "http://localhost:1", Credentials: staticKey(t, key)}); err != nil {
+		if _, err := factoryapi.New(factoryapi.Config{URL: "http://localhost:1", Credentials: static(key)}); err != nil {
 			t.Errorf("%s: a loopback host needs no proxy, error %v", value, err)
 		}
 	}
 	for _, value := range []string{"", "proxy.example:3128", "proxy.example", "https://proxy.example", "socks5://proxy.example:1080", "http://user:hid%25den@proxy.example:3128"} {
 		setProxy(t, value)
-		if _, err := factoryapi.New(factoryapi.Config{Credentials: staticKey(t, key)}); err != nil {
+		if _, err := factoryapi.New(factoryapi.Config{Credentials: static(key)}); err != nil {
 			t.Errorf("%s: error %v", value, err)
 		}
 	}

@@ -6,11 +6,6 @@ import (
 	"iter"
 )
 
-// maxUsageBytes bounds a page of the usage. The reference does not say whether the
-// limit of a page counts rows or users: 100 users with a row for each of 90 days have
-// about 6 MB.
-const maxUsageBytes = 32 << 20
-
 // Usage is what one user did: on a day, or in the whole range that was asked for. The
 // reference does not say which. Its text shares memory with that of its page.
 type Usage struct {
@@ -24,29 +19,15 @@ type Usage struct {
 }
 
 // Usage yields pages of what each user did in a range of days. The rows of a page are
-// overwritten by those of the next. Errors are as in ListUsers: one ends the sequence,
-// and what came before it is incomplete.
+// overwritten by those of the next. Errors are as in Pages.
 func (c *Client) Usage(ctx context.Context, days Days) iter.Seq2[[]Usage, error] {
-	return func(yield func([]Usage, error) bool) {
-		chain := c.newChain(ctx)
-		chain.maxBytes = maxUsageBytes
-		rows := make([]Usage, 0, c.cfg.PageSize) // memory that all pages use in turn
-		err := chain.pages(ctx, c.analyticsURL("users", days), func(body []byte) (_ end, err error) {
-			var meta rowsMeta
-			rows, meta, err = decodeRows(body, days, rows[:0], (*walker).usage)
-			switch {
-			case err != nil:
-			case !meta.tellsMore:
-				err = errors.New("JSON without \"has_more\" in \"meta\"")
-			case meta.hasMore && meta.nextCursor == "":
-				err = errors.New("\"has_more\" is true, but there is no \"next_cursor\"")
-			}
-			return end{len(rows), meta.hasMore, meta.nextCursor}, err
-		}, func() bool { return yield(rows, nil) })
-		if err != nil {
-			yield(nil, err)
+	return pages(ctx, c, c.analyticsURL("users", days), AnalyticsEndpoint, func(body []byte, memory []Usage) ([]Usage, end, error) {
+		rows, next, err := decodeRows(body, days, memory, (*walker).usage)
+		if err == nil {
+			err = next.check("has_more", "meta", "next_cursor")
 		}
-	}
+		return rows, next, err
+	})
 }
 
 func (w *walker) usage(u *Usage) error {

@@ -5,53 +5,18 @@ import (
 	"iter"
 )
 
-// usersPath is the endpoint that lists users, below the base URL.
-const usersPath = "api/v0/organization/users"
+// UsersEndpoint lists the users. It is a path below the base URL.
+const UsersEndpoint = "api/v0/organization/users"
 
-// ListUsers yields every member of the organization, page after page. A failure
-// is yielded once, with a zero User, and ends the sequence. It is an [*Error], or
-// the context's error if ctx was canceled. Users yielded before a failure are an
+// Pages yields every member of the organization, a page at a time. The users of a page
+// are overwritten by those of the next. An empty organization has one page, which is
+// empty.
+//
+// A failure is yielded once and ends the sequence. It is an [*Error], or
+// [context.Canceled] if ctx was canceled. Users yielded before a failure are an
 // incomplete list.
-func (c *Client) ListUsers(ctx context.Context) iter.Seq2[User, error] {
-	return func(yield func(User, error) bool) {
-		for page, err := range c.Pages(ctx) {
-			if err != nil {
-				yield(User{}, err)
-				return
-			}
-			for _, user := range page.Users {
-				if !yield(user, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// Pages yields what ListUsers yields, a page at a time, for callers that count the
-// pages as well. The users of a page are overwritten by those of the next. An empty
-// organization has one page, which is empty.
-func (c *Client) Pages(ctx context.Context) iter.Seq2[Page, error] {
-	return func(yield func(Page, error) bool) {
-		var page Page
-		users := make([]User, 0, c.cfg.PageSize) // memory that all pages use in turn
-		err := c.newChain(ctx).pages(ctx, c.base.JoinPath(usersPath), func(body []byte) (_ end, err error) {
-			page, err = decodePage(body, users)
-			return end{len(page.Users), page.HasMore, page.NextCursor}, err
-		}, func() bool { return yield(page, nil) })
-		if err != nil {
-			yield(Page{}, err)
-		}
-	}
-}
-
-// Page is one page of the list of users.
-type Page struct {
-	Users []User
-	// HasMore tells whether another page follows. NextCursor is its cursor, empty
-	// if there is none.
-	HasMore    bool
-	NextCursor string
+func (c *Client) Pages(ctx context.Context) iter.Seq2[[]User, error] {
+	return pages(ctx, c, c.base.JoinPath(UsersEndpoint), UsersEndpoint, decodePage)
 }
 
 // User is a member of the organization, without the names, which nobody needs to

@@ -16,7 +16,7 @@ import (
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-func TestListUsersReturnsEveryMemberInOrder(t *testing.T) {
+func TestPagesHaveEveryUserInOrder(t *testing.T) {
 	for _, pageSize := range []int{1, 7, 100} {
 		for _, size := range []int{0, 1, 99, 100, 101, 1234} {
 			t.Run(fmt.Sprintf("%d members by %d", size, pageSize), func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestListUsersReturnsEveryMemberInOrder(t *testing.T) {
 					network := serve(t, requests)
 					client := newClient(t, network, factoryapi.Config{PageSize: pageSize})
 
-					users, err := collect(client.ListUsers(t.Context()))
+					users, err := list(t.Context(), client)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -52,39 +52,22 @@ func TestListUsersReturnsEveryMemberInOrder(t *testing.T) {
 	}
 }
 
-func TestAnEmptyOrganizationIsOneEmptyPage(t *testing.T) {
-	client := newClient(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(), key)), factoryapi.Config{})
-	pages := 0
-	for page, err := range client.Pages(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		pages++
-		if len(page.Users) != 0 || page.HasMore || page.NextCursor != "" {
-			t.Errorf("page %+v", page)
-		}
-	}
-	if pages != 1 {
-		t.Errorf("%d pages", pages)
-	}
-}
-
 func TestPagesAreThoseOfTheAPI(t *testing.T) {
-	client := newClient(t, serve(t, organizationOf(5)), factoryapi.Config{PageSize: 2})
-	var sizes []int
-	var more []bool
-	for page, err := range client.Pages(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		users int
+		want  []int
+	}{{5, []int{2, 2, 1}}, {4, []int{2, 2}}, {0, []int{0}}} {
+		client := newClient(t, serve(t, organizationOf(tt.users)), factoryapi.Config{PageSize: 2})
+		var sizes []int
+		for page, err := range client.Pages(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes = append(sizes, len(page))
 		}
-		sizes = append(sizes, len(page.Users))
-		more = append(more, page.HasMore)
-		if page.HasMore != (page.NextCursor != "") {
-			t.Errorf("hasMore %t with the cursor %q", page.HasMore, page.NextCursor)
+		if !slices.Equal(sizes, tt.want) {
+			t.Errorf("pages of %v users, want %v", sizes, tt.want)
 		}
-	}
-	if !slices.Equal(sizes, []int{2, 2, 1}) || !slices.Equal(more, []bool{true, true, false}) {
-		t.Errorf("pages of %v users, more follow: %v", sizes, more)
 	}
 }
 
@@ -102,7 +85,7 @@ func TestCursorsArriveAsTheyWereGiven(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			api := newScript(pageBefore(toJSON(t, cursor), ""), lastPage(""))
 			client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 50})
-			if _, err := collect(client.ListUsers(t.Context())); err != nil {
+			if _, err := list(t.Context(), client); err != nil {
 				t.Fatal(err)
 			}
 			query, err := url.ParseQuery(api.all()[1].URL.RawQuery)
@@ -128,7 +111,7 @@ func TestAListEndsWhenThereIsNoMore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			api := newScript(`{"users":[{"id":"a"}],"pagination":` + pagination + `}`)
 			client := newClient(t, serve(t, api), factoryapi.Config{})
-			users, err := collect(client.ListUsers(t.Context()))
+			users, err := list(t.Context(), client)
 			if err != nil || len(users) != 1 || api.count() != 1 {
 				t.Errorf("%d users after %d requests, error %v", len(users), api.count(), err)
 			}
@@ -155,7 +138,7 @@ func TestAListThatCannotGoOnIsInvalid(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			api := newScript(tt.pages...)
 			client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
-			_, err := collect(client.ListUsers(t.Context()))
+			_, err := list(t.Context(), client)
 			if got := apiError(t, err).Reason(); got != "invalid_response" {
 				t.Errorf("error %v", err)
 			}
@@ -169,7 +152,7 @@ func TestAListThatCannotGoOnIsInvalid(t *testing.T) {
 func TestACursorIsUsedOnceAListingOnly(t *testing.T) {
 	client := newClient(t, serve(t, organizationOf(3)), factoryapi.Config{PageSize: 1})
 	for range 2 {
-		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 3 {
+		if users, err := list(t.Context(), client); err != nil || len(users) != 3 {
 			t.Errorf("%d users, error %v", len(users), err)
 		}
 	}
@@ -178,7 +161,7 @@ func TestACursorIsUsedOnceAListingOnly(t *testing.T) {
 func TestEmptyPagesOnTheWayAreFine(t *testing.T) {
 	api := newScript(pageBefore(`"1"`, ""), pageBefore(`"2"`, `{"id":"a"}`), pageBefore(`"3"`, ""), lastPage(`{"id":"b"}`))
 	client := newClient(t, serve(t, api), factoryapi.Config{})
-	users, err := collect(client.ListUsers(t.Context()))
+	users, err := list(t.Context(), client)
 	if err != nil || !slices.Equal(ids(users), []string{"a", "b"}) {
 		t.Errorf("users %v, error %v", ids(users), err)
 	}
@@ -186,7 +169,7 @@ func TestEmptyPagesOnTheWayAreFine(t *testing.T) {
 
 func TestACursorMayHaveFourKibibytes(t *testing.T) {
 	client := newClient(t, serve(t, newScript(pageBefore(`"`+strings.Repeat("c", 4<<10)+`"`, ""), lastPage(`{"id":"a"}`))), factoryapi.Config{})
-	if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 1 {
+	if users, err := list(t.Context(), client); err != nil || len(users) != 1 {
 		t.Errorf("%d users, error %v", len(users), err)
 	}
 }
@@ -228,34 +211,13 @@ func TestAFailureIsYieldedOnceAndEndsTheListing(t *testing.T) {
 	api.Inject(fakeapi.Fault{Page: 3, Serve: fakeapi.Status(http.StatusForbidden)})
 	client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10})
 
-	t.Run("users", func(t *testing.T) {
-		users, failures := 0, 0
-		for user, err := range client.ListUsers(t.Context()) {
-			switch {
-			case failures > 0:
-				t.Errorf("user %q, error %v after the failure", user.ID, err)
-			case err == nil:
-				users++
-			default:
-				failures++
-				if user != (factoryapi.User{}) || apiError(t, err).Reason() != "403" {
-					t.Errorf("user %+v with error %v", user, err)
-				}
-			}
-		}
-		if users != 20 || failures != 1 {
-			t.Errorf("%d users and %d failures, want 20 and 1", users, failures)
-		}
-	})
-	t.Run("pages", func(t *testing.T) {
-		var results []string
-		for page, err := range client.Pages(t.Context()) {
-			results = append(results, fmt.Sprint(len(page.Users), " ", err != nil))
-		}
-		if want := []string{"10 false", "10 false", "0 true"}; !slices.Equal(results, want) {
-			t.Errorf("pages %q, want %q", results, want)
-		}
-	})
+	var results []string
+	for page, err := range client.Pages(t.Context()) {
+		results = append(results, fmt.Sprint(len(page), " ", err != nil))
+	}
+	if want := []string{"10 false", "10 false", "0 true"}; !slices.Equal(results, want) {
+		t.Errorf("pages %q, want %q", results, want)
+	}
 }
 
 // Whatever was left behind would keep the bubble from ending.
@@ -264,15 +226,6 @@ func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
 		api := organizationOf(50)
 		network := serve(t, api)
 		client := newClient(t, network, factoryapi.Config{PageSize: 10})
-		seen := 0
-		for _, err := range client.ListUsers(t.Context()) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if seen++; seen == 11 {
-				break
-			}
-		}
 		for _, err := range client.Pages(t.Context()) {
 			if err != nil {
 				t.Fatal(err)
@@ -280,10 +233,10 @@ func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
 			break
 		}
 		synctest.Wait()
-		if got := api.Stats(); got.Requests != 3 || got.InFlight != 0 {
-			t.Errorf("stats %+v, want 3 requests, none under way", got)
+		if got := api.Stats(); got.Requests != 1 || got.InFlight != 0 {
+			t.Errorf("stats %+v, want 1 request, none under way", got)
 		}
-		if users, err := collect(client.ListUsers(t.Context())); err != nil || len(users) != 50 {
+		if users, err := list(t.Context(), client); err != nil || len(users) != 50 {
 			t.Errorf("afterwards: %d users, error %v", len(users), err)
 		}
 		if got := network.Dials(); got != 1 {
@@ -295,7 +248,7 @@ func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
 func TestNothingIsSentBeforeTheListingIsRead(t *testing.T) {
 	api := organizationOf(1)
 	client := newClient(t, serve(t, api), factoryapi.Config{})
-	_, _ = client.ListUsers(t.Context()), client.Pages(t.Context())
+	_ = client.Pages(t.Context())
 	if got := api.Stats().Requests; got != 0 {
 		t.Errorf("%d requests", got)
 	}
@@ -382,11 +335,11 @@ func FuzzMetadataGet(f *testing.F) {
 // metadata is that of a user in a page.
 func metadata(t *testing.T, object string) factoryapi.Metadata {
 	t.Helper()
-	page, err := factoryapi.DecodePage([]byte(lastPage(`{"id":"a","metadata":`+object+`}`)), nil)
+	users, _, err := factoryapi.DecodePage([]byte(lastPage(`{"id":"a","metadata":`+object+`}`)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return page.Users[0].Metadata
+	return users[0].Metadata
 }
 
 // checkMetadata compares a value with what encoding/json makes of it.

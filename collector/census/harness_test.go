@@ -1,0 +1,34 @@
+package census_test
+
+import (
+	"hash/maphash"
+	"testing"
+	"time"
+
+	"factory_exporter/collector/census"
+	"factory_exporter/factoryapi"
+	"factory_exporter/internal/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// now is the instant of every census here.
+var now = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+const day = 24 * time.Hour
+
+// windows is a census with these windows.
+func windows(labels ...string) census.Config {
+	return census.Config{Windows: harness.Windows(labels...)}
+}
+
+// count counts users at now.
+func count(cfg census.Config, users ...factoryapi.User) census.Counts {
+	return counted(cfg, maphash.MakeSeed(), users...).Counts()
+}
+
+func counted(cfg census.Config, seed maphash.Seed, users ...factoryapi.User) *census.Census {
+	c := census.New(cfg, now, nil, seed)
+	c.Add(users...)
+	return c
+}

@@ -1,0 +1,355 @@
+package apikey_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"factory_exporter/internal/apikey"
+	"factory_exporter/internal/harness"
+)
+
+func TestKeysAreTrimmed(t *testing.T) {
+	for name, text := range map[string]string{
+		"alone":           key,
+		"a line":          key + "\n",
+		"a Windows line":  key + "\r\n",
+		"white space":     " \t\n" + key + "  \n\n",
+		"no-break spaces": "\u00a0" + key + "\u2003",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := parse(t, text).Key(t.Context()); got != key {
+				t.Errorf("static key %q, want %q", got, key)
+			}
+			file, err := apikey.Open(t.Context(), write(t, keyPath(t), text), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := file.Key(t.Context()); got != key {
+				t.Errorf("key of the file %q, want %q", got, key)
+			}
+		})
+	}
+}
+
+func TestKeysMayHoldAnyPrintableASCII(t *testing.T) {
+	var all []byte
+	for c := byte('!'); c <= '~'; c++ {
+		all = append(all, c)
+	}
+	for _, want := range []string{"k" + string(all) + "k", "YmFzZTY0", "YmFzZTY0IQ==", "YmFzZTY0Cg=", "key-with=sign"} {
+		if got := parse(t, want).Key(t.Context()); got != want {
+			t.Errorf("key %q, want %q", got, want)
+		}
+	}
+}
+
+func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
+	const line, character, empty, mark, quotes, name, object = "line break", "not printable ASCII", "empty", "byte-order mark", "quotes", "the name and the =", "JSON"
+	for name, tt := range map[string]struct{ text, want string }{
+		"empty":              {"", empty},
+		"white space":        {" \r\n\t", empty},
+		"two lines":          {"qqq\njjj", line},
+		"two Windows lines":  {"qqq\r\njjj", line},
+		"carriage return":    {"qqq\rjjj", line},
+		"space":              {"qqq jjj", character},
+		"tab":                {"qqq\tjjj", character},
+		"NUL":                {"qqq\x00jjj", character},
+		"escape":             {"qqq\x1b[1mjjj", character},
+		"DEL":                {"qqq\x7fjjj", character},
+		"beyond ASCII":       {"qqqéjjj", character},
+		"byte order mark":    {"\ufeffqqqjjj", mark},
+		"UTF-16 with a mark": {"\xff\xfeq\x00q\x00q\x00j\x00j\x00j\x00", mark},
+		"in quotes":          {`"qqqjjj"`, quotes},
+		"in single quotes":   {"'qqqjjj'\n", quotes},
+		"one quote":          {`qqqjjj"`, quotes},
+		"with a name":        {"FACTORY_API_KEY=qqqjjj", name},
+		"exported":           {"export FACTORY_API_KEY=qqqjjj\n", name},
+		"a name and quotes":  {`KEY="qqqjjj"`, name},
+		"in JSON":            {`{"key": "qqqjjj"}`, object},
+		"in a JSON list":     {`["qqqjjj"]`, object},
+		"UTF-16":             {"q\x00q\x00q\x00j\x00j\x00", character},
+		"invalid UTF-8":      {"qqq\xffjjj", character},
+		"no-break space":     {"qqq\u00a0jjj", character},
+		"line separator":     {"qqq\u2028jjj", character},
+		"header and request": {"qqq\r\nHost: elsewhere\r\n\r\njjj", line},
+	} {
+		t.Run(name, func(t *testing.T) {
+			static, err := apikey.Parse(tt.text)
+			checkKeyError(t, err, tt.want)
+			if got := static.Key(t.Context()); got != "" {
+				t.Errorf("key %q along with the error", got)
+			}
+
+			path := write(t, keyPath(t), tt.text)
+			file, err := apikey.Open(t.Context(), path, slog.New(slog.DiscardHandler))
+			checkKeyError(t, err, tt.want)
+			if file != nil {
+				t.Errorf("file %v along with the error", file)
+			}
+			if err != nil && !strings.Contains(err.Error(), path) {
+				t.Errorf("error %q does not name the file", err)
+			}
+		})
+	}
+}
+
+func TestAKeyFileThatCannotBeReadIsRefusedByName(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(dir, "missing")
+	for path, want := range map[string]string{
+		missing:     "no such file",
+		dir:         "is a directory",
+		pipe:        "not a regular file",
+		"/dev/zero": "not a regular file",
+		write(t, filepath.Join(dir, "large"), strings.Repeat("k", 64<<10+1)): "larger than 64 KiB",
+	} {
+		_, err := apikey.Open(t.Context(), path, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q and the name %s", err, want, path)
+		}
+	}
+	if _, err := apikey.Open(t.Context(), missing, slog.New(slog.DiscardHandler)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v does not wrap the cause", err)
+	}
+}
+
+func TestAKeyFileMayBeBehindASymbolicLink(t *testing.T) {
+	link := keyPath(t)
+	if err := os.Symlink(write(t, keyPath(t), key), link); err != nil {
+		t.Fatal(err)
+	}
+	file, err := apikey.Open(t.Context(), link, nil)
+	if err != nil || file.Key(t.Context()) != key {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A network mount that is gone lets a read hang, and a read cannot be canceled.
+func TestAKeyFileThatHangsIsWaitedForAWhile(t *testing.T) {
+	path := write(t, keyPath(t), "fk-secret-old")
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		file, err := apikey.Open(t.Context(), path, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var reads atomic.Int64
+		network := make(chan struct{})
+		file.ReadWith(func(string) (string, error) {
+			reads.Add(1)
+			<-network
+			return "fk-secret-new", nil
+		})
+		for _, tt := range []struct{ deadline, takes time.Duration }{
+			{time.Hour, 5 * time.Second},
+			{2 * time.Second, 2 * time.Second},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), tt.deadline)
+			start := time.Now()
+			if got := file.Key(ctx); got != "fk-secret-old" {
+				t.Errorf("key %q", got)
+			}
+			if got := time.Since(start); got != tt.takes {
+				t.Errorf("with %s to go it took %s, want %s", tt.deadline, got, tt.takes)
+			}
+			cancel()
+		}
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		file.Key(canceled)
+		checkOneLine(t, &log, slog.LevelWarn, path)
+		if got := reads.Load(); got != 1 {
+			t.Errorf("%d reads at once, want 1", got)
+		}
+
+		log.Reset()
+		close(network)
+		synctest.Wait()
+		for range 2 {
+			if got := file.Key(t.Context()); got != "fk-secret-new" {
+				t.Errorf("afterwards: key %q", got)
+			}
+		}
+		checkOneLine(t, &log, slog.LevelInfo, path)
+	})
+}
+
+func TestARotatedKeyIsUsed(t *testing.T) {
+	path := write(t, keyPath(t), "fk-old\n")
+	var log bytes.Buffer
+	file, err := apikey.Open(t.Context(), path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"fk-old", "fk-new", "fk-newer"} {
+		write(t, path, want+"\n")
+		for range 2 {
+			if got := file.Key(t.Context()); got != want {
+				t.Errorf("key %q, want %q", got, want)
+			}
+		}
+	}
+	if log.Len() != 0 {
+		t.Errorf("log %q", log.String())
+	}
+}
+
+func TestTheLastGoodKeyIsUsedWhileTheFileHoldsNone(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lose func(t *testing.T, path string)
+	}{
+		{"gone", remove},
+		{"emptied", func(t *testing.T, path string) { write(t, path, "") }},
+		{"blank", func(t *testing.T, path string) { write(t, path, " \n\n") }},
+		{"unreadable", func(t *testing.T, path string) {
+			remove(t, path)
+			if err := os.Mkdir(path, 0o700); err != nil { // a mode would not stop root
+				t.Fatal(err)
+			}
+		}},
+		{"two keys", func(t *testing.T, path string) { write(t, path, "fk-secret-1\nfk-secret-2\n") }},
+		{"no key", func(t *testing.T, path string) { write(t, path, "fk-secret of mine") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := write(t, keyPath(t), "fk-secret-old")
+			var log bytes.Buffer
+			file, err := apikey.Open(t.Context(), path, slog.New(slog.NewTextHandler(&log, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, good := range []string{"fk-secret-old", "fk-secret-new"} {
+				log.Reset()
+				tt.lose(t, path)
+				for range 3 {
+					if got := file.Key(t.Context()); got != good {
+						t.Errorf("trouble %d: key %q, want %q", i+1, got, good)
+					}
+				}
+				checkOneLine(t, &log, slog.LevelWarn, path)
+
+				log.Reset()
+				remove(t, path)
+				write(t, path, "fk-secret-new")
+				for range 3 {
+					if got := file.Key(t.Context()); got != "fk-secret-new" {
+						t.Errorf("afterwards: key %q", got)
+					}
+				}
+				checkOneLine(t, &log, slog.LevelInfo, path)
+			}
+		})
+	}
+}
+
+// What is wrong with the file may change meanwhile: that is no news.
+func TestALastingTroubleIsLoggedOnce(t *testing.T) {
+	path := write(t, keyPath(t), "fk-secret")
+	var log bytes.Buffer
+	file, err := apikey.Open(t.Context(), path, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "")
+	file.Key(t.Context())
+	remove(t, path)
+	file.Key(t.Context())
+	write(t, path, "fk-secret fk-secret")
+	file.Key(t.Context())
+	checkOneLine(t, &log, slog.LevelWarn, path)
+}
+
+func TestAKeyFileMayBeReadBySeveralAtOnce(t *testing.T) {
+	path := write(t, keyPath(t), key)
+	file, err := apikey.Open(t.Context(), path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			if i == 0 {
+				remove(t, path)
+			}
+			if got := file.Key(t.Context()); got != key {
+				t.Errorf("key %q", got)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// keyPath is where a test's key file may be.
+func keyPath(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "key")
+}
+
+// write puts text in the file at path, and returns path.
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// checkKeyError checks the refusal of a key made of "qqq" and "jjj".
+func checkKeyError(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("error %v, want %q", err, want)
+	}
+	if text := err.Error(); strings.Contains(text, "qqq") || strings.Contains(text, "jjj") || strings.ContainsAny(text, "\r\n") {
+		t.Errorf("error %q holds the key, or a line break", err)
+	}
+}
+
+// checkOneLine checks that a log holds one line of this level, which names the file and
+// no key.
+func checkOneLine(t *testing.T, log *bytes.Buffer, level slog.Level, path string) {
+	t.Helper()
+	text := log.String()
+	if strings.Count(text, "\n") != 1 || !strings.Contains(text, "level="+level.String()) || !strings.Contains(text, path) {
+		t.Errorf("log %q, want one line of level %s that names %s", text, level, path)
+	}
+	if strings.Contains(text, "fk-secret") {
+		t.Errorf("log holds a key: %q", text)
+	}
+}
+
+func parse(t *testing.T, text string) apikey.Value {
+	t.Helper()
+	key, err := apikey.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+const key = harness.Key

@@ -1,0 +1,182 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/version"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"factory_exporter/collector/census"
+	"factory_exporter/factoryapi"
+)
+
+// serveFlags declares the flags of the exporter, which set cfg.
+func serveFlags(cfg *Config) *kingpin.Application {
+	app := newApplication()
+	flags := flagSet{app}
+	declareAPI(flags, cfg)
+	counting := &cfg.collector.Census
+	flags.repeatable("collector.window", "Length of a time window. Members who signed in within it are active, older accounts that did not are idle. Repeatable.",
+		func(text string) error {
+			window, err := window(text)
+			if err != nil {
+				return err
+			}
+			for _, other := range counting.Windows {
+				if other.Length == window.Length {
+					return fmt.Errorf("given twice (%s)", other.Label)
+				}
+			}
+			counting.Windows = append(counting.Windows, window)
+			return nil
+		}).Default("1d", "7d", "30d", "90d")
+	declareCounting(flags, cfg)
+	flags.one("collector.group-limit", "How many values of each attribute to show. Those with the most members are kept; the rest are summed as (other).",
+		store(&counting.GroupLimit, wholeNumber(1, 1<<31-1))).Default("50")
+	flags.toggle("collector.per-user", "Show two series for each member, labeled with the member's id. This is personal data, and many series.",
+		&counting.PerUser)
+	flags.one("collector.cache-ttl", "Use a complete listing that is younger than this instead of listing again.",
+		store(&cfg.collector.Schedule.CacheTTL, duration)).Default("0s")
+	flags.one("collector.max-stale", "How old a complete listing may be and still be shown when a newer one failed or is not ready. 0s: show only a listing that the scrape itself waited for.",
+		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
+
+	cfg.server.Web = kingpinflag.AddFlags(app, ":10777")
+	addresses := cfg.server.Web.WebListenAddresses
+	declare(app.GetFlag("web.listen-address"), flagValue{repeatable: true, set: func(text string) error {
+		if text == "" {
+			return errors.New("is empty: give a port, like :10777, or leave the flag out")
+		}
+		*addresses = append(*addresses, text)
+		return nil
+	}})
+	if socket := app.GetFlag("web.systemd-socket"); socket != nil { // only on Linux
+		declare(socket.Default("false"), flagValue{set: store(cfg.server.Web.WebSystemdSocket, boolean), boolean: true})
+	}
+	flags.one("web.telemetry-path", "Path of the page with the metrics.",
+		store(&cfg.server.TelemetryPath, telemetryPath)).Default("/metrics")
+	flags.one("web.timeout-offset", "Time to subtract from Prometheus's scrape timeout, so that the answer arrives before it ends.",
+		store(&cfg.server.TimeoutOffset, duration)).Default("500ms")
+	flags.one("web.max-requests", "How many answers to make and send at once. A scrape that finds no place for its answer gets a 503. 0: no limit.",
+		store(&cfg.server.MaxRequests, wholeNumber(0, 1<<31-1))).Default("40")
+	flags.toggle("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*.",
+		&cfg.server.DisableExporterMetrics)
+	declareProcess(flags, cfg)
+	return app
+}
+
+// usersFlags declares the flags of the command users, which set cfg.
+func usersFlags(cfg *Config) *kingpin.Application {
+	app := newApplication()
+	flags := flagSet{app.Command(Users, "Print the members of the organization, and end. With one of the first flags, print only the members that the metric of that name counts.")}
+	for _, name := range []string{"idle", "active", "new", "used", "unused"} {
+		flags.one(name, "Members that factory_users_"+name+" counts, for a window like 30d.",
+			func(text string) (err error) {
+				cfg.users.Filters = append(cfg.users.Filters, name)
+				cfg.users.Window, err = window(text)
+				return err
+			}).PlaceHolder("WINDOW")
+	}
+	flags.toggle("never-signed-in", "Members that factory_users_never_signed_in counts.", &cfg.users.NeverSignedIn)
+	flags.one("format", "How to print the members: table, csv or json, which is one object a line.",
+		store(&cfg.users.Format, oneOf("table", "csv", "json"))).Default("table")
+	declareAPI(flags, cfg)
+	declareCounting(flags, cfg)
+	declareProcess(flags, cfg)
+	return app
+}
+
+func newApplication() *kingpin.Application {
+	app := kingpin.New(Program, "Prometheus exporter for the members of a Factory organization. With the command users, it prints the members instead: see "+Program+" users --help.").DefaultEnvars()
+	app.Version(version.Print(Program))
+	app.HelpFlag.Short('h').NoEnvar()
+	app.VersionFlag.NoEnvar()
+	return app
+}
+
+// flagSet declares flags of the exporter or of a command.
+type flagSet struct {
+	parent interface {
+		Flag(name, help string) *kingpin.FlagClause
+	}
+}
+
+func (f flagSet) one(name, help string, set func(string) error) *kingpin.FlagClause {
+	return declare(f.parent.Flag(name, help), flagValue{set: set})
+}
+
+func (f flagSet) repeatable(name, help string, set func(string) error) *kingpin.FlagClause {
+	return declare(f.parent.Flag(name, help), flagValue{set: set, repeatable: true})
+}
+
+func (f flagSet) toggle(name, help string, target *bool) {
+	declare(f.parent.Flag(name, help).Default("false"), flagValue{set: store(target, boolean), boolean: true})
+}
+
+func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
+	value.name = clause.Model().Name
+	clause.IsSetByUser(&value.typed).SetValue(&value)
+	return clause
+}
+
+// declareAPI declares the flags about the API.
+func declareAPI(flags flagSet, cfg *Config) {
+	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
+		store(&cfg.api.URL, anyText)).Default(factoryapi.DefaultURL)
+	flags.one("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+KeyVariable+" holds the key.",
+		store(&cfg.keyFile, keyFile)).PlaceHolder("FILE")
+	flags.one("factory.page-size", "Users to ask for in one request, from 1 to 100.",
+		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
+	flags.one("factory.request-timeout", "Longest time for one request and its answer.",
+		store(&cfg.api.RequestTimeout, positiveDuration)).Default("30s")
+	flags.one("factory.listing-timeout", "Longest time for one whole listing, retries included.",
+		store(&cfg.collector.Schedule.ListingTimeout, positiveDuration)).Default("10m")
+	flags.one("factory.max-retries", "How many times to ask for a page again after a failure.",
+		store(&cfg.api.MaxRetries, wholeNumber(0, 100))).Default("3")
+	flags.one("factory.seat-limit", "Number of seats bought, shown as factory_seat_limit. The API does not tell it. 0: not shown.",
+		store(&cfg.collector.SeatLimit, wholeNumber(0, 1<<31-1))).Default("0")
+}
+
+// declareCounting declares the flags about what to read and to tell of each member.
+func declareCounting(flags flagSet, cfg *Config) {
+	counting := &cfg.collector.Census
+	flags.repeatable("collector.group-by", "Attribute to count members by: email_domain or metadata.KEY. Repeatable.",
+		func(text string) error {
+			attribute, err := census.ParseAttribute(text)
+			if err != nil {
+				return err
+			}
+			for _, part := range strings.Split(text, ",")[1:] { // a metadata key may well have a comma
+				if _, err := census.ParseAttribute(part); err == nil {
+					return errors.New("more than one attribute")
+				}
+			}
+			if slices.Contains(counting.GroupBy, attribute) {
+				return errors.New("given twice")
+			}
+			counting.GroupBy = append(counting.GroupBy, attribute)
+			return nil
+		}).PlaceHolder("ATTRIBUTE")
+	flags.toggle("collector.usage", "Read the analytics of the organization as well, once a day: who used the product, and how much. This needs an Enterprise plan, and a personal API key of a Manager or Owner. --demo turns it on.",
+		&cfg.usage)
+}
+
+// declareProcess declares the flags about the process.
+func declareProcess(flags flagSet, cfg *Config) {
+	flags.one("log.level", "Least severe level to log: debug, info, warn or error.",
+		store(&cfg.logLevel, logLevel)).Default("info")
+	flags.one("log.format", "Format of log lines: logfmt or json.",
+		store(&cfg.logFormat, oneOf("logfmt", "json"))).Default("logfmt")
+	flags.toggle("demo", "Serve a simulated organization from inside the process. It needs no key and no network.",
+		&cfg.demo)
+}
+
+// visibleFlags returns the flags that configure something.
+func visibleFlags(app *kingpin.Application) []*kingpin.FlagModel {
+	return slices.DeleteFunc(app.Model().Flags, func(flag *kingpin.FlagModel) bool {
+		return flag.Hidden || flag.Name == "help" || flag.Name == "version"
+	})
+}

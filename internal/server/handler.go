@@ -1,0 +1,63 @@
+// Package server serves the exporter's pages.
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"factory_exporter/collector"
+)
+
+const (
+	landingPath = "/"
+	healthyPath = "/-/healthy"
+	readyPath   = "/-/ready"
+)
+
+// IsPage reports whether a page other than the metrics has this path.
+func IsPage(path string) bool {
+	return path == landingPath || path == healthyPath || path == readyPath
+}
+
+// newHandler routes the exporter's pages. The page of metrics shows what users counts, the
+// requests that this took, and the exporter itself.
+func newHandler(cfg Config, users *collector.Collector, requests prometheus.Collector, logger *slog.Logger) http.Handler {
+	exporter := prometheus.NewRegistry() // the series about the exporter itself
+	exporter.MustRegister(versioncollector.NewCollector("factory_exporter"))
+	options := promhttp.HandlerOpts{
+		ErrorLog:          lineLogger(func(line string) { logger.Error("Cannot show all metrics", "err", line) }),
+		ErrorHandling:     promhttp.ContinueOnError,
+		EnableOpenMetrics: true,
+	}
+	if !cfg.DisableExporterMetrics {
+		exporter.MustRegister(
+			collectors.NewGoCollector(),
+			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		)
+		options.Registry = exporter
+	}
+	metrics := http.Handler(newMetricsPage(cfg, users, logger, func(scrape prometheus.Collector) http.Handler {
+		all := prometheus.NewRegistry()
+		all.MustRegister(scrape, requests, exporter)
+		return promhttp.HandlerFor(all, options)
+	}))
+	if !cfg.DisableExporterMetrics {
+		metrics = promhttp.InstrumentMetricHandler(exporter, metrics)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+cfg.TelemetryPath, metrics)
+	mux.Handle("GET "+healthyPath, text("Healthy"))
+	mux.Handle("GET "+readyPath, text("Ready"))
+	mux.Handle("GET "+landingPath, newLandingPage(cfg, users))
+	return mux
+}
+
+func text(line string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, line) })
+}

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"factory_exporter/collector"
+	"factory_exporter/collector/census"
+	"factory_exporter/internal/harness"
+)
+
+func TestPages(t *testing.T) {
+	e := newExporter(t, settings{})
+	moved := newExporter(t, settings{server: Config{TelemetryPath: "/seats/v1.metrics"}})
+	for _, test := range []struct {
+		exporter *exporter
+		method   string
+		path     string
+		status   int
+		want     string
+	}{
+		{e, "GET", "/", 200, `href="/metrics"`},
+		{e, "GET", "/", 200, `href="/-/healthy"`},
+		{e, "GET", "/", 200, `href="/-/ready"`},
+		{e, "HEAD", "/", 200, ""},
+		{e, "GET", "/-/healthy", 200, "Healthy\n"},
+		{e, "HEAD", "/-/healthy", 200, ""},
+		{e, "GET", "/-/ready", 200, "Ready\n"},
+		{e, "GET", "/nothing", 404, ""},
+		{e, "GET", "/metrics/", 404, ""},
+		{e, "GET", "/metrics/more", 404, ""},
+		{e, "GET", "/-/", 404, ""},
+		{e, "GET", "/debug/pprof/", 404, ""},
+		{e, "POST", "/", 405, ""},
+		{e, "POST", "/metrics", 405, ""},
+		{e, "PUT", "/-/healthy", 405, ""},
+		{e, "DELETE", "/-/ready", 405, ""},
+		{moved, "GET", "/", 200, `href="/seats/v1.metrics"`},
+		{moved, "GET", "/metrics", 404, ""},
+		{moved, "GET", "/-/healthy", 200, "Healthy\n"},
+	} {
+		status, _, body := ask(t, test.exporter.network, test.method, test.path)
+		if status != test.status || !strings.Contains(body, test.want) {
+			t.Errorf("%s %s: status %d, want %d and %q in:\n%s", test.method, test.path, status, test.status, test.want, body)
+		}
+	}
+	if requests := e.api.Stats().Requests + moved.api.Stats().Requests; requests != 0 {
+		t.Errorf("the pages made %d requests to the API", requests)
+	}
+	if status, _, body := get(t, moved.network, "/seats/v1.metrics"); status != 200 || !strings.Contains(body, "\nfactory_up 1\n") {
+		t.Errorf("moved metrics: status %d\n%s", status, body)
+	}
+	if requests := moved.api.Stats().Requests; requests != 1 {
+		t.Errorf("one scrape made %d requests to the API, want 1", requests)
+	}
+}
+
+func TestMetricsComeInTheFormatThatIsAskedFor(t *testing.T) {
+	e := newExporter(t, settings{members: 250, collector: collector.Config{
+		SeatLimit: 300, Census: census.Config{GroupBy: harness.Attributes(t, "email_domain"), GroupLimit: 50},
+	}})
+	for _, test := range []struct {
+		name        string
+		header      []string
+		contentType string
+		encoding    string
+	}{
+		{"plain", []string{"Accept-Encoding", "identity"}, "text/plain; version=0.0.4", ""},
+		{"gzip", []string{"Accept-Encoding", "gzip"}, "text/plain; version=0.0.4", "gzip"},
+		{"unknown encoding", []string{"Accept-Encoding", "br"}, "text/plain; version=0.0.4", ""},
+		{"OpenMetrics", []string{"Accept", "application/openmetrics-text;version=1.0.0", "Accept-Encoding", "identity"}, "application/openmetrics-text; version=1.0.0", ""},
+		{"OpenMetrics, gzip", []string{"Accept", "application/openmetrics-text;version=1.0.0", "Accept-Encoding", "gzip"}, "application/openmetrics-text; version=1.0.0", "gzip"},
+		{"as Prometheus asks", []string{"Accept", "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1", "Accept-Encoding", "gzip"}, "application/openmetrics-text; version=1.0.0", "gzip"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			status, header, body := get(t, e.network, "/metrics", test.header...)
+			if status != 200 {
+				t.Errorf("status %d", status)
+			}
+			if got := header.Get("Content-Type"); !strings.HasPrefix(got, test.contentType) {
+				t.Errorf("content type %q, want %q", got, test.contentType)
+			}
+			if got := header.Get("Content-Encoding"); got != test.encoding {
+				t.Errorf("content encoding %q, want %q", got, test.encoding)
+			}
+			if openMetrics := strings.HasPrefix(test.contentType, "application/openmetrics-text"); strings.HasSuffix(body, "\n# EOF\n") != openMetrics {
+				t.Errorf("OpenMetrics is %v, the body ends with %q", openMetrics, body[max(0, len(body)-20):])
+			} else if !openMetrics {
+				parser := expfmt.NewTextParser(model.LegacyValidation)
+				if _, err := parser.TextToMetricFamilies(strings.NewReader(body)); err != nil {
+					t.Error(err)
+				}
+			}
+			for _, want := range []string{"factory_users 250", "factory_seat_limit 300"} {
+				if !regexp.MustCompile(`(?m)^` + want + `(\.0)?$`).MatchString(body) {
+					t.Errorf("%q is missing in:\n%s", want, body)
+				}
+			}
+		})
+	}
+}
+
+func TestExporterMetricsCanBeLeftOut(t *testing.T) {
+	own := regexp.MustCompile(`^(go|process|promhttp)_`)
+	count := func(s harness.Samples) (exporters int) {
+		for series := range s {
+			if own.MatchString(series) {
+				exporters++
+			}
+		}
+		return exporters
+	}
+	with := newExporter(t, settings{}).scrape(t)
+	without := newExporter(t, settings{server: Config{DisableExporterMetrics: true}}).scrape(t)
+	if count(with) == 0 || count(without) != 0 {
+		t.Errorf("%d series of the exporter itself, and %d with the flag; want some and 0", count(with), count(without))
+	}
+	maps.DeleteFunc(with, func(series string, _ float64) bool { return own.MatchString(series) })
+	if got, want := slices.Sorted(maps.Keys(without)), slices.Sorted(maps.Keys(with)); !slices.Equal(got, want) {
+		t.Errorf("the other series differ:\n%q, want\n%q", got, want)
+	}
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+// onceAMinute returns a logger that logs an error only if it has logged none with the
+// same message for a minute. What is not an error goes to logger as it is.
+func onceAMinute(logger *slog.Logger) *slog.Logger {
+	return slog.New(rareErrors{logger.Handler(), &messages{logged: map[string]time.Time{}}})
+}
+
+type rareErrors struct {
+	slog.Handler
+	errors *messages
+}
+
+// messages are those logged so far. There are few, as they have fixed texts.
+type messages struct {
+	mu     sync.Mutex
+	logged map[string]time.Time
+}
+
+func (h rareErrors) Handle(ctx context.Context, r slog.Record) error {
+	if r.Level >= slog.LevelError && !h.errors.due(r.Message) {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h rareErrors) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return rareErrors{h.Handler.WithAttrs(attrs), h.errors}
+}
+
+func (h rareErrors) WithGroup(name string) slog.Handler {
+	return rareErrors{h.Handler.WithGroup(name), h.errors}
+}
+
+func (m *messages) due(message string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if last, ok := m.logged[message]; ok && now.Sub(last) < time.Minute {
+		return false
+	}
+	m.logged[message] = now
+	return true
+}
+
+// lineLogger returns a logger for packages that want one of the standard library. It
+// hands each line to handle.
+func lineLogger(handle lineWriter) *log.Logger { return log.New(handle, "", 0) }
+
+type lineWriter func(line string)
+
+func (w lineWriter) Write(line []byte) (int, error) {
+	w(strings.TrimSuffix(string(line), "\n"))
+	return len(line), nil
+}
+
+// serverLog returns a logger for an http.Server. What keeps the server from answering is
+// an error. What a client did wrong is not: anybody who scans ports can do it.
+func serverLog(logger *slog.Logger, webConfigFile string) *log.Logger {
+	return lineLogger(func(line string) {
+		switch {
+		case strings.HasPrefix(line, "http: Accept error: "):
+			logger.Error("Cannot accept connections", "err", line)
+		case strings.HasPrefix(line, "http: panic serving ") || strings.HasPrefix(line, "http2: panic serving "):
+			logger.Error("A panic ended a request", "err", line)
+		case strings.HasPrefix(line, "http: TLS handshake error "):
+			// The server reads its certificate at each handshake. The line alone does not
+			// tell whose fault it is.
+			if err := web.Validate(webConfigFile); err != nil {
+				logger.Error("Cannot use the file of --web.config.file", "file", webConfigFile, "err", err)
+				return
+			}
+			fallthrough
+		default:
+			logger.Debug("The HTTP server reports", "err", line)
+		}
+	})
+}
