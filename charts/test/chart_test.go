@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -30,7 +29,7 @@ import (
 )
 
 // everything turns on all that the chart has, and sets every value but those of the demo.
-const everything = mirroredImage + `
+const everything = `
 imagePullSecrets: [{name: registry}]
 apiKeySecret: {name: factory-emea, key: KEY_1}
 flags:
@@ -60,7 +59,8 @@ extraEnv:
   - {name: NO_PROXY, valueFrom: {configMapKeyRef: {name: proxy, key: none}}}
 extraVolumes: [{name: certificates, configMap: {name: certificates}}]
 extraVolumeMounts: [{name: certificates, mountPath: /etc/ssl/more}]
-service: {annotations: {prometheus.io/scrape: "true"}}
+extraEnvFrom: [{configMapRef: {name: proxy}}]
+service: {type: NodePort, port: 80, annotations: {prometheus.io/scrape: "true"}}
 serviceMonitor:
   enabled: true
   additionalLabels: {release: stack}
@@ -71,22 +71,33 @@ serviceMonitor:
   basicAuth: {username: {name: scraper, key: user}, password: {name: scraper, key: password}}
   relabelings: [{targetLabel: environment, replacement: test}]
   metricRelabelings: [{sourceLabels: [__name__], regex: go_.*, action: drop}]
-prometheusRule: {enabled: true, additionalLabels: {release: stack}, runbookURL: https://docs.acme.example/runbook, grafanaURL: https://grafana.acme.example}
-dashboards: {enabled: true, labels: {dashboard: "yes"}, annotations: {grafana_folder: Factory}}
+  sampleLimit: 5000
+  targetLabels: [team]
+podMonitor: {enabled: true, honorLabels: true, targetLabels: [team]}
+prometheusRule: {enabled: true, additionalLabels: {release: stack}, runbookURL: https://docs.acme.example/runbook, grafanaURL: https://grafana.acme.example/}
+dashboards: {enabled: true, labels: {dashboard: "yes"}, folder: Factory}
 networkPolicy:
   enabled: true
   from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
   egressPorts: [443, 3128]
 resources: {limits: {memory: 256Mi}}
+serviceAccount: {create: true, annotations: {example.com/owner: platform}}
+podSecurityContext: {fsGroup: 65532}
+securityContext: {runAsUser: 65532}
+deploymentAnnotations: {example.com/owner: platform}
 podAnnotations: {example.com/owner: platform}
 podLabels: {team: platform}
+commonLabels: {cost-center: "42"}
 nodeSelector: {kubernetes.io/arch: arm64}
 tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
 affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}]}]}}}
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
+priorityClassName: monitoring
+dnsConfig: {options: [{name: ndots, value: "1"}]}
+revisionHistoryLimit: 0
+extraManifests: [{apiVersion: v1, kind: ConfigMap, metadata: {name: more, namespace: monitoring, labels: {app.kubernetes.io/instance: "{{ .Release.Name }}"}}}]
 fullnameOverride: seats
 `
-
-const mirroredImage = `image: {repository: registry.example.com/factory_exporter, digest: "sha256:` + digest + `"}`
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -95,7 +106,9 @@ var variants = map[string]string{
 	"none":       "",
 	"everything": everything,
 	"demo":       "flags: {demo: true}",
-	"as a part":  "global: {registry: example.com}",
+	"key file": `apiKeyFile: /mnt/secrets/key
+extraVolumes: [{name: key, csi: {driver: secrets-store.csi.k8s.io, readOnly: true, volumeAttributes: {secretProviderClass: factory}}}]
+extraVolumeMounts: [{name: key, mountPath: /mnt/secrets, readOnly: true}]`,
 }
 
 func TestLintFindsNothing(t *testing.T) {
@@ -129,7 +142,7 @@ func TestPackageHasRegularFilesAndNoOthersThanTheChartNeeds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := regexp.MustCompile(`^factory-exporter/(Chart\.yaml|LICENSE|\.helmignore|values\.yaml|values\.schema\.json|` +
+	allowed := regexp.MustCompile(`^factory-exporter/(Chart\.yaml|LICENSE|README\.md|\.helmignore|values\.yaml|values\.schema\.json|` +
 		`templates/[a-z_]+\.(yaml|tpl)|templates/NOTES\.txt|files/factory\.rules\.yml|files/dashboards/[a-z-]+\.json)$`)
 	var names []string
 	for archive := tar.NewReader(unzipped); ; {
@@ -145,29 +158,10 @@ func TestPackageHasRegularFilesAndNoOthersThanTheChartNeeds(t *testing.T) {
 		}
 		names = append(names, header.Name)
 	}
-	for _, name := range []string{"values.schema.json", "files/factory.rules.yml", "LICENSE"} {
+	for _, name := range []string{"values.schema.json", "files/factory.rules.yml", "LICENSE", "README.md"} {
 		if !slices.Contains(names, "factory-exporter/"+name) {
 			t.Errorf("not in the package: %s", name)
 		}
-	}
-}
-
-func TestReleasedChartHasTheImageAndTheVersionOfTheRelease(t *testing.T) {
-	dir := t.TempDir()
-	image := "ghcr.io/example/factory_exporter@sha256:" + digest
-	release := exec.Command("../package", "1.2.3", image, dir)
-	release.Env = append(os.Environ(), "HELM="+helm)
-	if output, err := release.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
-	manifest := render(t, filepath.Join(dir, "factory-exporter-1.2.3.tgz"), "seats", strings.TrimPrefix(everything, mirroredImage))
-	want := strings.NewReplacer(
-		"registry.example.com/factory_exporter@sha256:"+digest, image,
-		`app.kubernetes.io/version: "devel"`, `app.kubernetes.io/version: "1.2.3"`,
-		"factory-exporter-0.0.0", "factory-exporter-1.2.3",
-	).Replace(render(t, checkout, "seats", everything))
-	if manifest != want {
-		t.Errorf("got %s\nwant %s", manifest, want)
 	}
 }
 
@@ -183,26 +177,6 @@ func TestObjectsAreOfTheRelease(t *testing.T) {
 	}
 }
 
-func TestTwoReleasesShareNoName(t *testing.T) {
-	names := map[string]bool{}
-	const values = "serviceMonitor: {enabled: true}\nnetworkPolicy: {enabled: true}\ndashboards: {enabled: true}\nprometheusRule: {enabled: true}"
-	for _, release := range []string{"factory-exporter", "factory-exporter-emea", "emea"} {
-		all := install(t, release, values)
-		for _, object := range all.allMetadata {
-			name := fmt.Sprintf("%T %s", object, object.GetName())
-			if names[name] {
-				t.Errorf("two releases have the same %s", name)
-			}
-			names[name] = true
-		}
-		if selector := labels.SelectorFromSet(all.service.Spec.Selector); !selector.Matches(labels.Set(all.deployment.Spec.Template.Labels)) {
-			t.Errorf("the Service of %s selects %s, its pods are %v", release, selector, all.deployment.Spec.Template.Labels)
-		} else if other := install(t, "other", ""); selector.Matches(labels.Set(other.deployment.Spec.Template.Labels)) {
-			t.Errorf("the Service of %s selects the pods of another release", release)
-		}
-	}
-}
-
 func TestPodIsAdmittedAsRestricted(t *testing.T) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
@@ -211,9 +185,12 @@ func TestPodIsAdmittedAsRestricted(t *testing.T) {
 	restricted := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
 	for name, values := range variants {
 		t.Run(name, func(t *testing.T) {
-			pod := install(t, "seats", values).deployment.Spec.Template
-			if result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec)); !result.Allowed {
-				t.Error(result.ForbiddenDetail())
+			all := install(t, "seats", values)
+			pod := all.deployment.Spec.Template
+			for _, spec := range []*corev1.PodSpec{&pod.Spec, &all.test.Spec} {
+				if result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, spec)); !result.Allowed {
+					t.Error(result.ForbiddenDetail())
+				}
 			}
 		})
 	}
@@ -263,15 +240,22 @@ func TestPodHasNothingItDoesNotNeed(t *testing.T) {
 	}
 }
 
-func TestImageIsThatOfTheChartUnlessValuesSayOtherwise(t *testing.T) {
-	for values, want := range map[string]string{
-		"": "factory_exporter:devel",
-		"image: {repository: example.com/seats, tag: 1.2.3}":                      "example.com/seats:1.2.3",
-		"image: {repository: example.com/seats, digest: 'sha256:" + digest + "'}": "example.com/seats@sha256:" + digest,
-	} {
-		if got := install(t, "seats", values).container(t).Image; got != want {
-			t.Errorf("%s: got %s, want %s", values, got, want)
-		}
+func TestHelmTestChecksWhatTheExporterDoes(t *testing.T) {
+	for name, values := range variants {
+		t.Run(name, func(t *testing.T) {
+			all := install(t, "seats", values)
+			if all.test.Annotations["helm.sh/hook"] != "test" || all.test.Spec.RestartPolicy != corev1.RestartPolicyNever {
+				t.Errorf("it is no test of Helm: %v", all.test)
+			}
+			want := all.deployment.Spec.Template.Spec.DeepCopy()
+			container := &want.Containers[0]
+			container.Args = append([]string{"check"}, container.Args...)
+			container.Ports, container.LivenessProbe, container.ReadinessProbe = nil, nil, nil
+			want.RestartPolicy = all.test.Spec.RestartPolicy
+			if !equality.Semantic.DeepEqual(all.test.Spec, *want) {
+				t.Errorf("got %v\nwant %v", all.test.Spec, want)
+			}
+		})
 	}
 }
 
@@ -372,49 +356,6 @@ func flags(t *testing.T) map[string]string {
 		}
 	}
 	return kinds
-}
-
-func TestSchemaRefuses(t *testing.T) {
-	for _, test := range []struct{ values, message string }{
-		{"replicaCount: 2", "replicaCount"},
-		{"flags:", "flags"},
-		{"networkPolicy:", "networkPolicy"},
-		{"flags: {factory.seatlimit: 5}", "factory.seatlimit"},
-		{"flags: {factory.seat-limit: many}", "seat-limit"},
-		{"flags: {factory.seat-limit: -1}", "seat-limit"},
-		{"flags: {factory.seat-limit: 2.5}", "seat-limit"},
-		{"flags: {factory.listing-timeout: 5}", "listing-timeout"},
-		{"flags: {collector.group-by: email_domain}", "group-by"},
-		{"flags: {collector.group-by: [email_domain, email_domain]}", "group-by"},
-		{"flags: {collector.per-user: 'yes'}", "per-user"},
-		{"flags: {log.level: verbose}", "log.level"},
-		{"flags: {factory.api-key-file: /key}", "factory.api-key-file"},
-		{"flags: {web.listen-address: ':80'}", "web.listen-address"},
-		{"apiKey: fk-secret", "apiKey"},
-		{"apiKeySecret: fk-secret", "apiKeySecret"},
-		{"apiKeySecret: {name: fk-secret}", "apiKeySecret"},
-		{"apiKeySecret: {name: seats, key: fk-secret}", "apiKeySecret"},
-		{"apiKeySecret: {name: ''}", "apiKeySecret"},
-		{"webConfigSecret: Not_A_Name", "webConfigSecret"},
-		{"extraEnv: [{name: FACTORY_API_KEY, value: secret}]", "extraEnv"},
-		{"extraEnv: [{name: FACTORY_EXPORTER_DEMO, value: 'true'}]", "extraEnv"},
-		{"extraEnv: {HTTPS_PROXY: proxy}", "extraEnv"},
-		{"image: {digest: '1.2.3'}", "digest"},
-		{"image: {repository: ''}", "repository"},
-		{"serviceMonitor: {interval: 60}", "interval"},
-		{"serviceMonitor: {labels: {release: stack}}", "labels"},
-		{"prometheusRule: {enabled: 'true'}", "enabled"},
-		{"networkPolicy: {egressPorts: [https]}", "egressPorts"},
-		{"podLabels: {tier: 1}", "podLabels"},
-		{"fullnameOverride: Seats", "fullnameOverride"},
-	} {
-		t.Run(test.values, func(t *testing.T) {
-			_, stderr, err := run(t, test.values, "template", "seats", checkout)
-			if err == nil || !strings.Contains(stderr, "schema") || !strings.Contains(stderr, test.message) {
-				t.Errorf("error %v\n%s", err, stderr)
-			}
-		})
-	}
 }
 
 // The kubelet does what mount does here: the files of a Secret are links into a folder,
@@ -526,17 +467,18 @@ func TestServiceMonitorSelectsTheServiceAndMakesTheReleaseTheJob(t *testing.T) {
 	for name, values := range map[string]string{"defaults": "serviceMonitor: {enabled: true}", "everything": everything} {
 		t.Run(name, func(t *testing.T) {
 			all := install(t, "emea", values)
-			selector, err := metav1.LabelSelectorAsSelector(&all.monitor.Spec.Selector)
+			monitor := all.monitors[0]
+			selector, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if !selector.Matches(labels.Set(all.service.Labels)) || selector.Matches(labels.Set(install(t, "other", "").service.Labels)) {
 				t.Errorf("selects %s", selector)
 			}
-			if job := all.service.Labels[all.monitor.Spec.JobLabel]; job != "emea" {
+			if job := all.service.Labels[monitor.Spec.JobLabel]; job != "emea" {
 				t.Errorf("the job is %q", job)
 			}
-			endpoint := all.monitor.Spec.Endpoints[0]
+			endpoint := monitor.Spec.Endpoints[0]
 			if endpoint.Port != all.service.Spec.Ports[0].Name {
 				t.Errorf("port %q", endpoint.Port)
 			}
@@ -550,8 +492,15 @@ func TestServiceMonitorSelectsTheServiceAndMakesTheReleaseTheJob(t *testing.T) {
 				t.Errorf("got %v, want %v", endpoint, want)
 			}
 			if name == "everything" && (endpoint.Path != "/seats" || endpoint.TLSConfig == nil || endpoint.BasicAuth == nil ||
-				len(endpoint.RelabelConfigs) != 1 || len(endpoint.MetricRelabelConfigs) != 1 || all.monitor.Labels["release"] != "stack") {
+				len(endpoint.RelabelConfigs) != 1 || len(endpoint.MetricRelabelConfigs) != 1 || monitor.Labels["release"] != "stack") {
 				t.Errorf("got %v", endpoint)
+			}
+			if name == "everything" {
+				pods, pod := all.podMonitor, all.deployment.Spec.Template.Labels
+				selector, err := metav1.LabelSelectorAsSelector(&pods.Spec.Selector)
+				if err != nil || !selector.Matches(labels.Set(pod)) || pod[pods.Spec.JobLabel] != "emea" || pods.Spec.PodMetricsEndpoints[0].Path != "/seats" {
+					t.Errorf("the PodMonitor is %v, %v", pods.Spec, err)
+				}
 			}
 		})
 	}
@@ -590,6 +539,9 @@ func TestConfigMapsAreTheDashboardsOfTheProject(t *testing.T) {
 	got := map[string]string{}
 	for _, configMap := range install(t, "seats", everything).configMaps {
 		size := 0
+		if configMap.Name == "more" { // one of extraManifests
+			continue
+		}
 		for file, text := range configMap.Data {
 			got[file] = text
 			size += len(file) + len(text)
@@ -612,7 +564,8 @@ func TestNetworkPolicyLetsScrapesInAndRequestsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !selector.Matches(labels.Set(all.deployment.Spec.Template.Labels)) || selector.Matches(labels.Set(install(t, "other", "").deployment.Spec.Template.Labels)) {
+	if !selector.Matches(labels.Set(all.deployment.Spec.Template.Labels)) || !selector.Matches(labels.Set(all.test.Labels)) ||
+		selector.Matches(labels.Set(install(t, "other", "").deployment.Spec.Template.Labels)) {
 		t.Errorf("selects %s", selector)
 	}
 	in, out := all.policy.Spec.Ingress, all.policy.Spec.Egress

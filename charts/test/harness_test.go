@@ -24,6 +24,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/util/validation"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 )
 
@@ -81,13 +82,16 @@ func render(t *testing.T, chart, release, values string) string {
 	return manifest
 }
 
-// objects are those of one release.
+// objects are those of one release, or of several parts of a parent chart.
 type objects struct {
 	deployment  *appsv1.Deployment
-	service     *corev1.Service
-	monitor     *monitoringv1.ServiceMonitor
+	service     *corev1.Service // the last one
+	services    []*corev1.Service
+	monitors    []*monitoringv1.ServiceMonitor
+	podMonitor  *monitoringv1.PodMonitor
 	rule        *monitoringv1.PrometheusRule
 	policy      *networkingv1.NetworkPolicy
+	test        *corev1.Pod
 	configMaps  []*corev1.ConfigMap
 	allMetadata []metadata
 }
@@ -98,10 +102,16 @@ type metadata interface {
 	GetLabels() map[string]string
 }
 
-// install returns the objects of a release of the chart in the checkout. It decodes them
-// as strictly as the API server does for kubectl: an unknown or repeated field, or
-// another kind of object, fails the test.
+// install returns the objects of a release of the chart in the checkout.
 func install(t *testing.T, release, values string) objects {
+	t.Helper()
+	return decode(t, render(t, checkout, release, values))
+}
+
+// decode returns the objects of a manifest. It decodes them as strictly as the API server
+// does for kubectl: an unknown or repeated field, or another kind of object, fails the
+// test.
+func decode(t *testing.T, manifest string) objects {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -112,7 +122,7 @@ func install(t *testing.T, release, values string) objects {
 		}
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
-	documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(render(t, checkout, release, values))))
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(strings.NewReader(manifest)))
 
 	var all objects
 	for {
@@ -123,6 +133,9 @@ func install(t *testing.T, release, values string) objects {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(bytes.TrimSpace(document)) == 0 { // nothing is turned on
+			continue
+		}
 		object, kind, err := decoder.Decode(document, nil, nil)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, document)
@@ -132,18 +145,30 @@ func install(t *testing.T, release, values string) objects {
 			all.deployment = object
 		case *corev1.Service:
 			all.service = object
+			all.services = append(all.services, object)
 		case *monitoringv1.ServiceMonitor:
-			all.monitor = object
+			all.monitors = append(all.monitors, object)
+		case *monitoringv1.PodMonitor:
+			all.podMonitor = object
 		case *monitoringv1.PrometheusRule:
 			all.rule = object
 		case *networkingv1.NetworkPolicy:
 			all.policy = object
+		case *corev1.Pod:
+			all.test = object
 		case *corev1.ConfigMap:
 			all.configMaps = append(all.configMaps, object)
+		case *corev1.ServiceAccount:
 		default:
 			t.Fatalf("the chart has a %s", kind)
 		}
-		all.allMetadata = append(all.allMetadata, object.(metadata))
+		meta := object.(metadata)
+		for name, value := range meta.GetLabels() {
+			for _, problem := range append(validation.IsQualifiedName(name), validation.IsValidLabelValue(value)...) {
+				t.Errorf("label %s: %q of %s: %s", name, value, meta.GetName(), problem)
+			}
+		}
+		all.allMetadata = append(all.allMetadata, meta)
 	}
 }
 

@@ -1,98 +1,54 @@
+{{- /* A Service's name begins with a letter and has no dot, which a release's name may. */ -}}
 {{- define "factory-exporter.fullname" -}}
 {{- $name := .Release.Name -}}
 {{- if not (contains .Chart.Name $name) }}{{ $name = printf "%s-%s" $name .Chart.Name }}{{ end -}}
-{{- .Values.fullnameOverride | default $name | trunc 63 | trimSuffix "-" -}}
+{{- $name = .Values.fullnameOverride | default $name | lower -}}
+{{- if regexMatch "^[0-9]" $name }}{{ $name = printf "factory-%s" $name }}{{ end -}}
+{{- regexReplaceAll "[^a-z0-9]" $name "-" | trunc 63 | trimAll "-" -}}
 {{- end }}
 
 {{- define "factory-exporter.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+{{- toYaml (dict "app.kubernetes.io/name" .Chart.Name "app.kubernetes.io/instance" .Release.Name) -}}
 {{- end }}
 
+{{- /* Labels that values give an object win over ours. */ -}}
 {{- define "factory-exporter.labels" -}}
-{{ include "factory-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+{{- $ := index . 0 -}}
+{{- $selector := include "factory-exporter.selectorLabels" $ | fromYaml -}}
+{{- range $name := list "podLabels" "commonLabels" }}{{ range $label, $_ := $selector }}
+{{- if hasKey (index $.Values $name | default dict) $label -}}
+{{- fail (printf "%s: take away %s, by which the chart finds its pod" $name $label) -}}
+{{- end }}{{ end }}{{ end -}}
+{{- $ours := dict
+  "app.kubernetes.io/version" $.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $.Release.Service
+  "helm.sh/chart" (printf "%s-%s" $.Chart.Name $.Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_.")
+-}}
+{{- merge (dict) (index . 1 | default dict) ($.Values.commonLabels | default dict) $selector $ours | toYaml -}}
+{{- end }}
+
+{{- /* The metadata of an object, from a dict of the context and of what is its own: name, namespace, labels, annotations. */ -}}
+{{- define "factory-exporter.metadata" -}}
+name: {{ .name | default (include "factory-exporter.fullname" .context) }}
+namespace: {{ .namespace | default .context.Release.Namespace | quote }}
+labels:
+  {{- include "factory-exporter.labels" (list .context .labels) | nindent 2 }}
+{{- with .annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "factory-exporter.image" -}}
-{{- with .Values.image -}}
-{{- if .digest }}{{ .repository }}@{{ .digest }}{{ else }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ end -}}
+{{- $released := (index .Chart.Annotations "artifacthub.io/images" | fromYamlArray | first).image -}}
+{{- $version := regexFind "[:@][^/]*$" $released -}}
+{{- $image := .Values.image -}}
+{{- $name := $image.repository | default (trimSuffix $version $released) -}}
+{{- with (.Values.global).imageRegistry | default $image.registry -}}
+{{- $name = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^[^/]*[.:][^/]*/" $name "") -}}
 {{- end -}}
-{{- end }}
-
-{{- /* The kubelet has no password and no client certificate, so with a web configuration it can only connect. */ -}}
-{{- define "factory-exporter.probe" -}}
-{{- if .Values.webConfigSecret -}}
-tcpSocket:
-  port: http
-{{- else -}}
-httpGet:
-  path: /-/healthy
-  port: http
-{{- end }}
-timeoutSeconds: 5
-{{- end }}
-
-{{- /* Whole numbers of a values file are floating-point numbers here. */ -}}
-{{- define "factory-exporter.args" -}}
-{{- if not .Values.flags.demo }}
-- --factory.api-key-file=/etc/factory_exporter/key/api-key
-{{- end }}
-{{- if .Values.webConfigSecret }}
-- --web.config.file=/etc/factory_exporter/web/web-config.yml
-{{- end }}
-{{- range $name, $value := .Values.flags }}
-{{- if kindIs "bool" $value }}
-- {{ printf "--%s%s" (ternary "" "no-" $value) $name | quote }}
-{{- else if kindIs "float64" $value }}
-- {{ printf "--%s=%d" $name (int64 $value) | quote }}
-{{- else if kindIs "slice" $value }}
-{{- range $value }}
-- {{ printf "--%s=%s" $name . | quote }}
-{{- end }}
-{{- else }}
-- {{ printf "--%s=%v" $name $value | quote }}
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{- /* Directories, because a file that is mounted by subPath stays the old one when the Secret changes. */ -}}
-{{- define "factory-exporter.volumeMounts" -}}
-{{- if not .Values.flags.demo }}
-- name: key
-  mountPath: /etc/factory_exporter/key
-  readOnly: true
-{{- end }}
-{{- if .Values.webConfigSecret }}
-- name: web
-  mountPath: /etc/factory_exporter/web
-  readOnly: true
-{{- end }}
-{{- with .Values.extraVolumeMounts }}
-{{ toYaml . }}
-{{- end }}
-{{- end }}
-
-{{- /* Only the one container sees the files, so it may read them as whatever user it runs. */ -}}
-{{- define "factory-exporter.volumes" -}}
-{{- if not .Values.flags.demo }}
-- name: key
-  secret:
-    secretName: {{ .Values.apiKeySecret.name }}
-    defaultMode: 0444
-    items:
-      - key: {{ .Values.apiKeySecret.key | quote }}
-        path: api-key
-{{- end }}
-{{- with .Values.webConfigSecret }}
-- name: web
-  secret:
-    secretName: {{ . }}
-    defaultMode: 0444
-{{- end }}
-{{- with .Values.extraVolumes }}
-{{ toYaml . }}
-{{- end }}
+{{- if $image.tag }}{{ $version = printf ":%s" $image.tag }}{{ end -}}
+{{- /* The chart's former values had the digest of their release, which --reuse-values brings along. They had no registry. */ -}}
+{{- if and $image.digest (hasKey $image "registry") }}{{ $version = printf "@%s" $image.digest }}{{ end -}}
+{{- $name }}{{ $version -}}
 {{- end }}

@@ -1,0 +1,61 @@
+package chart_test
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+var update = flag.Bool("update", false, "rewrite the table in the chart's README")
+
+// The table in the README is values.yaml and its comments.
+func TestREADMEHasTheValues(t *testing.T) {
+	const path = "charts/factory-exporter/README.md"
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(readFile(t, "charts/factory-exporter/values.yaml")), &document); err != nil {
+		t.Fatal(err)
+	}
+	table := "| value | default | |\n|---|---|---|\n"
+	var add func(prefix string, values *yaml.Node)
+	add = func(prefix string, values *yaml.Node) {
+		for i := 0; i < len(values.Content); i += 2 {
+			key, value := values.Content[i], values.Content[i+1]
+			comment := strings.Join(strings.Fields(strings.ReplaceAll("\n"+key.HeadComment, "\n#", "")), " ")
+			comment = strings.ReplaceAll(comment, "|", `\|`)
+			block := value.Kind == yaml.MappingNode && len(value.Content) > 0
+			standard := ""
+			if !block {
+				text, err := yaml.Marshal(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				standard = "`" + strings.TrimSpace(string(text)) + "`"
+			}
+			if !block || comment != "" {
+				table += "| `" + prefix + key.Value + "` | " + standard + " | " + comment + " |\n"
+			}
+			if block {
+				add(prefix+key.Value+".", value)
+			}
+		}
+	}
+	add("", document.Content[0])
+
+	const begin, end = "<!-- values:begin -->\n", "<!-- values:end -->\n"
+	before, rest, ok := strings.Cut(readFile(t, path), begin)
+	got, after, ok2 := strings.Cut(rest, end)
+	switch {
+	case !ok || !ok2:
+		t.Fatalf("%s has no %q and %q", path, begin, end)
+	case got == table:
+	case *update:
+		if err := os.WriteFile("../../"+path, []byte(before+begin+table+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	default:
+		t.Errorf("%s does not have the values of the chart: `go test . -run README -update` writes them", path)
+	}
+}
