@@ -1,17 +1,12 @@
 package factoryapi
 
-import (
-	"context"
-	"fmt"
-	"strings"
-)
+import "context"
 
 // maxClients bounds the clients of a day. The reference names three.
 const maxClients = 100
 
 // Activity is what the whole organization did on a day.
 type Activity struct {
-	Day Day
 	// Daily, Weekly and Monthly are the users who were active on the day, in the 7 days
 	// and in the 30 days that end with it.
 	Daily, Weekly, Monthly Number
@@ -22,17 +17,15 @@ type Activity struct {
 	Sessions, Messages, UserMessages Number
 }
 
-// Activity returns a row for each of the days that the API knows of, in the API's
-// order. Errors are those of ListUsers.
-func (c *Client) Activity(ctx context.Context, days Days) ([]Activity, error) {
-	return dailyRows(ctx, c, "activity", days, (*walker).activity)
+// Activity returns the activity of each of the days that the API knows of. Errors are
+// those of Pages.
+func (c *Client) Activity(ctx context.Context, days Days) (map[Day]Activity, error) {
+	return byDay(ctx, c, "activity", days, (*walker).activity)
 }
 
-func (w *walker) activity(a *Activity) error {
-	err := w.fields(func(name string) error {
+func (w *walker) activity(days Days, a *Activity) (Day, error) {
+	day, err := w.fields(days, func(name string) (err error) {
 		switch name {
-		case "date":
-			a.Day = w.day()
 		case "daily_active_users":
 			return w.number(&a.Daily)
 		case "weekly_active_users":
@@ -40,20 +33,8 @@ func (w *walker) activity(a *Activity) error {
 		case "monthly_active_users":
 			return w.number(&a.Monthly)
 		case "daily_active_users_by_client":
-			a.ByClient = map[string]float64{}
-			clients := walker{text: w.skip(), plain: w.plain}
-			for client := range clients.members() {
-				var users Number
-				if err := clients.number(&users); err != nil {
-					return err
-				}
-				if users.Valid {
-					a.ByClient[strings.Clone(client)] = users.Value
-				}
-				if len(a.ByClient) > maxClients {
-					return fmt.Errorf("has more than %d clients", maxClients)
-				}
-			}
+			a.ByClient, err = w.numbers(maxClients)
+			return err
 		case "sessions":
 			return w.number(&a.Sessions)
 		case "messages":
@@ -63,8 +44,8 @@ func (w *walker) activity(a *Activity) error {
 		}
 		return nil
 	})
-	if err == nil && a.Day == 0 {
-		return errNoDate
+	if err == nil && day == 0 {
+		err = errNoDate
 	}
-	return err
+	return day, err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // AnalyticsEndpoint is what the endpoints of the analytics are below, which is itself
@@ -13,28 +14,59 @@ import (
 // yesterday.
 const AnalyticsEndpoint = "api/v1/analytics"
 
-// Number is a number of the analytics. It is not Valid if the API did not tell it: the
-// field was absent or null.
+// Number is a number of the analytics, which is never below zero. It is not Valid if the
+// API did not tell it: the field was absent or null.
 type Number struct {
 	Value float64
 	Valid bool
 }
 
-// analyticsURL returns the URL that asks an endpoint for a range of days.
-func (c *Client) analyticsURL(endpoint string, days Days) *url.URL {
+// maxNumber bounds a Number. JSON does not promise that larger whole numbers arrive as
+// they were sent.
+const maxNumber = 1 << 53
+
+// analyticsURL returns the URL that asks an endpoint for a range of days. options are the
+// names and values of further parameters, in turns.
+func (c *Client) analyticsURL(endpoint string, days Days, options ...string) *url.URL {
+	query := url.Values{"startDate": {days.First.String()}, "endDate": {days.Last.String()}}
+	for i := 0; i < len(options); i += 2 {
+		query.Set(options[i], options[i+1])
+	}
 	u := c.base.JoinPath(AnalyticsEndpoint, endpoint)
-	u.RawQuery = url.Values{"startDate": {days.First.String()}, "endDate": {days.Last.String()}}.Encode()
+	u.RawQuery = query.Encode()
 	return u
 }
 
-// dailyRows asks an endpoint that has one row a day.
-func dailyRows[T any](ctx context.Context, c *Client, endpoint string, days Days, read func(*walker, *T) error) ([]T, error) {
-	answer, err := c.newChain(ctx, AnalyticsEndpoint).ask(ctx, c.analyticsURL(endpoint, days))
+// rowsOf asks an endpoint without pages for a range of days. add reads each row of the
+// answer, and its error says what the row is or lacks.
+func (c *Client) rowsOf(ctx context.Context, u *url.URL, days Days, add func(*walker) error) error {
+	answer, err := c.newChain(ctx, AnalyticsEndpoint).ask(ctx, u)
+	if err != nil {
+		return err
+	}
+	_, next, err := decodeRows(answer.body, days, nil, func(w *walker, _ *struct{}) error { return add(w) })
+	if err == nil && next.hasMore {
+		err = errors.New("\"has_more\" is true, but this endpoint has no pages")
+	}
+	return answer.judge(err)
+}
+
+// byDay asks an endpoint that has one row a day.
+func byDay[T any](ctx context.Context, c *Client, endpoint string, days Days, read func(*walker, Days, *T) (Day, error)) (map[Day]T, error) {
+	rows := map[Day]T{}
+	err := c.rowsOf(ctx, c.analyticsURL(endpoint, days), days, func(w *walker) error {
+		var row T
+		day, err := read(w, days, &row)
+		if _, twice := rows[day]; twice && err == nil {
+			err = fmt.Errorf("is a second one of %s", day)
+		}
+		rows[day] = row
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	rows, _, err := decodeRows(answer.body, days, nil, read)
-	return rows, answer.judge(err)
+	return rows, nil
 }
 
 // decodeRows reads the body of a 200 that answers for a range of days, and puts its
@@ -55,11 +87,12 @@ func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T
 			meta := *w // to look at the object twice
 			next = meta.end("has_more", "next_cursor")
 			for name := range w.members() {
+				text, _ := w.str()
 				switch name {
 				case "start_date":
-					answered.First = w.day()
+					answered.First = parseDay(text)
 				case "end_date":
-					answered.Last = w.day()
+					answered.Last = parseDay(text)
 				}
 			}
 		}
@@ -79,39 +112,84 @@ func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T
 }
 
 // fields calls read with the name of each field of the row at hand. The error of read
-// says what is wrong with the value.
-func (w *walker) fields(read func(name string) error) (err error) {
+// says what is wrong with the value. fields returns the row's day, which is in the range
+// that was asked for; it is zero if the row does not tell it.
+func (w *walker) fields(days Days, read func(name string) error) (day Day, err error) {
 	if w.peek() != '{' {
-		return errors.New("is not an object")
+		return 0, errors.New("is not an object")
 	}
 	for name := range w.members() {
-		if fieldErr := read(name); fieldErr != nil && err == nil {
-			err = fmt.Errorf("has a %q that %w", name, fieldErr)
+		var wrong error
+		if name == "date" {
+			day, wrong = w.date(days)
+		} else {
+			wrong = read(name)
+		}
+		if wrong != nil && err == nil {
+			err = fmt.Errorf("has a %q that %w", name, wrong)
 		}
 	}
-	return err
+	return day, err
 }
+
+// date reads the value at hand: null, a day in the range, or a timestamp on such a day.
+func (w *walker) date(days Days) (Day, error) {
+	text, ok := w.str()
+	if !ok && w.skip() == "null" {
+		return 0, nil
+	}
+	if len(text) > len(dayForm) && text[len(dayForm)] == 'T' {
+		text = text[:len(dayForm)]
+	}
+	switch day := parseDay(text); {
+	case day == 0:
+		return 0, errors.New("is not a day like " + dayForm)
+	case !days.Contain(day):
+		return 0, fmt.Errorf("is %s, but %s was asked for", day, days)
+	default:
+		return day, nil
+	}
+}
+
+// errNoDate says what a row lacks that tells of one day of several.
+var errNoDate = errors.New("has no \"date\"")
 
 // number reads the value at hand, a number or null.
 func (w *walker) number(n *Number) error {
+	*n = Number{}
 	text := w.skip()
 	if text == "null" {
-		*n = Number{}
 		return nil
 	}
 	value, err := strconv.ParseFloat(text, 64)
-	if err != nil {
+	switch {
+	case value > maxNumber:
+		return fmt.Errorf("is larger than %d", int64(maxNumber))
+	case err != nil:
 		return errors.New("is not a number")
+	case value < 0:
+		return errors.New("is below zero")
 	}
 	*n = Number{value, true}
 	return nil
 }
 
-// day reads the value at hand, which is zero if it is not a day.
-func (w *walker) day() Day {
-	text, _ := w.str()
-	return parseDay(text)
+// numbers reads the value at hand, an object of at most max numbers, and leaves out what
+// is null.
+func (w *walker) numbers(max int) (map[string]float64, error) {
+	numbers := map[string]float64{}
+	object := walker{text: w.skip(), plain: w.plain}
+	for name := range object.members() {
+		var n Number
+		if err := object.number(&n); err != nil {
+			return nil, err
+		}
+		if n.Valid {
+			numbers[strings.Clone(name)] = n.Value
+		}
+		if len(numbers) > max {
+			return nil, fmt.Errorf("has more than %d names", max)
+		}
+	}
+	return numbers, nil
 }
-
-// errNoDate says what a row lacks that tells of a day.
-var errNoDate = errors.New("has no \"date\" like 2026-01-14")

@@ -23,6 +23,9 @@ func DayOf(t time.Time) Day {
 // Start returns the instant at which the day begins.
 func (d Day) Start() time.Time { return time.Unix(int64(d)*secondsPerDay, 0).UTC() }
 
+// dayForm is a day as the API writes it.
+const dayForm = "2026-01-14"
+
 // String returns the day as the API writes it, like 2026-01-14.
 func (d Day) String() string { return d.Start().Format(time.DateOnly) }
 
@@ -47,4 +50,10 @@ func (d Days) Len() int { return int(d.Last-d.First) + 1 }
 // Contain reports whether the range has the day.
 func (d Days) Contain(day Day) bool { return d.First <= day && day <= d.Last }
 
-func (d Days) String() string { return d.First.String() + " to " + d.Last.String() }
+// String returns "2026-01-14 to 2026-01-20", or one day if both ends are the same.
+func (d Days) String() string {
+	if d.First == d.Last {
+		return d.First.String()
+	}
+	return d.First.String() + " to " + d.Last.String()
+}

@@ -1,27 +1,32 @@
 package factoryapi
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxModels bounds the models of a day.
+const maxModels = 1000
 
 // Tokens is what the whole organization consumed on a day.
 type Tokens struct {
-	Day Day
 	// Billable are Factory Standard Credits.
 	Billable Number
 	// Input, Output, CacheRead and CacheWrite are raw tokens.
 	Input, Output, CacheRead, CacheWrite Number
 }
 
-// Tokens returns a row for each of the days that the API knows of, in the API's order.
-// Errors are those of ListUsers.
-func (c *Client) Tokens(ctx context.Context, days Days) ([]Tokens, error) {
-	return dailyRows(ctx, c, "tokens", days, (*walker).tokens)
+// Tokens returns the tokens of each of the days that the API knows of. Errors are those
+// of Pages.
+func (c *Client) Tokens(ctx context.Context, days Days) (map[Day]Tokens, error) {
+	return byDay(ctx, c, "tokens", days, (*walker).tokens)
 }
 
-func (w *walker) tokens(t *Tokens) error {
-	err := w.fields(func(name string) error {
+func (w *walker) tokens(days Days, t *Tokens) (Day, error) {
+	day, err := w.fields(days, func(name string) error {
 		switch name {
-		case "date":
-			t.Day = w.day()
 		case "billable_tokens":
 			return w.number(&t.Billable)
 		case "input_tokens":
@@ -35,8 +40,47 @@ func (w *walker) tokens(t *Tokens) error {
 		}
 		return nil
 	})
-	if err == nil && t.Day == 0 {
-		return errNoDate
+	if err == nil && day == 0 {
+		err = errNoDate
 	}
-	return err
+	return day, err
+}
+
+// CreditsByModel returns the Factory Standard Credits of each day by the model that they
+// were consumed with. Errors are those of Pages.
+func (c *Client) CreditsByModel(ctx context.Context, days Days) (map[Day]map[string]float64, error) {
+	credits := map[Day]map[string]float64{}
+	err := c.rowsOf(ctx, c.analyticsURL("tokens", days, "group_by", "model"), days, func(w *walker) error {
+		var model string
+		var billable Number
+		day, err := w.fields(days, func(name string) error {
+			switch name {
+			case "group_key":
+				model, _ = w.str()
+			case "billable_tokens":
+				return w.number(&billable)
+			}
+			return nil
+		})
+		if credits[day] == nil {
+			credits[day] = map[string]float64{}
+		}
+		switch {
+		case err != nil:
+			return err
+		case day == 0:
+			return errNoDate
+		case model == "":
+			return errors.New("has no \"group_key\"")
+		case len(credits[day]) == maxModels:
+			return fmt.Errorf("is of more than %d models", maxModels)
+		case billable.Valid:
+			credits[day][strings.Clone(model)] += billable.Value
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return credits, nil
 }

@@ -6,23 +6,23 @@ import (
 	"iter"
 )
 
-// Usage is what one user did: on a day, or in the whole range that was asked for. The
-// reference does not say which. Its text shares memory with that of its page.
+// Usage is what one user did on a day. Its text shares memory with that of its page.
 type Usage struct {
 	// UserID is the id that the user has in the list of members. It is never empty.
 	UserID string
-	// Day is zero if the row does not tell it.
-	Day Day
 	// Sessions, Messages and ToolCalls are missing if the API sent null. At least one
 	// field is there.
 	Sessions, Messages, ToolCalls Number
+	// Credits are Factory Standard Credits.
+	Credits Number
 }
 
-// Usage yields pages of what each user did in a range of days. The rows of a page are
-// overwritten by those of the next. Errors are as in Pages.
-func (c *Client) Usage(ctx context.Context, days Days) iter.Seq2[[]Usage, error] {
+// Usage yields pages of what each user did on a day. The rows of a page are overwritten
+// by those of the next. Errors are as in Pages.
+func (c *Client) Usage(ctx context.Context, day Day) iter.Seq2[[]Usage, error] {
+	days := Days{day, day}
 	return pages(ctx, c, c.analyticsURL("users", days), AnalyticsEndpoint, func(body []byte, memory []Usage) ([]Usage, end, error) {
-		rows, next, err := decodeRows(body, days, memory, (*walker).usage)
+		rows, next, err := decodeRows(body, days, memory, func(w *walker, u *Usage) error { return w.usage(days, u) })
 		if err == nil {
 			err = next.check("has_more", "meta", "next_cursor")
 		}
@@ -30,14 +30,12 @@ func (c *Client) Usage(ctx context.Context, days Days) iter.Seq2[[]Usage, error]
 	})
 }
 
-func (w *walker) usage(u *Usage) error {
+func (w *walker) usage(days Days, u *Usage) error {
 	told := false
-	err := w.fields(func(name string) error {
+	_, err := w.fields(days, func(name string) error {
 		switch name {
 		case "user_id":
 			u.UserID, _ = w.str()
-		case "date":
-			u.Day = w.day()
 		case "sessions":
 			told = true
 			return w.number(&u.Sessions)
@@ -47,6 +45,8 @@ func (w *walker) usage(u *Usage) error {
 		case "tool_calls":
 			told = true
 			return w.number(&u.ToolCalls)
+		case "billable_tokens":
+			return w.number(&u.Credits)
 		}
 		return nil
 	})

@@ -14,42 +14,54 @@ import (
 )
 
 func TestAnalyticsKeepToTheirDescription(t *testing.T) {
-	const days = "startDate=2026-02-20&endDate=2026-02-28"
+	const (
+		days     = "startDate=2026-02-20&endDate=2026-02-28"
+		activity = fakeapi.AnalyticsPath + "activity"
+		tokens   = fakeapi.AnalyticsPath + "tokens"
+		users    = fakeapi.AnalyticsPath + "users"
+		limits   = fakeapi.LimitsPath + "users"
+	)
+	limited := fakeapi.NewAnalytics()
+	limited.SetLimits(fakeapi.Limits{Global: 1_000_000, OfUsers: map[string]int{"a@acme.example": 1_000_000}})
 	failing := func(code int) http.Handler {
 		server := analytics(fakeapi.Unknowns{})
 		server.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Status(code)})
 		return server
 	}
 	for _, tt := range []struct {
-		name     string
-		server   http.Handler
-		endpoint string
-		query    string
-		status   int
+		name   string
+		server http.Handler
+		path   string
+		query  string
+		status int
 	}{
-		{"activity", analytics(fakeapi.Unknowns{}), "activity", days, 200},
-		{"tokens", analytics(fakeapi.Unknowns{}), "tokens", days, 200},
-		{"idle days", analytics(fakeapi.Unknowns{IdleDays: true}), "activity", days, 200},
-		{"a range without rows", fakeAnalytics(fakeapi.NewAnalytics()), "users", days, 200},
-		{"a row a user", analytics(fakeapi.Unknowns{Rows: fakeapi.RowPerUser}), "users", days, 200},
-		{"a row a user and day", analytics(fakeapi.Unknowns{Rows: fakeapi.RowPerUserAndDay}), "users", days, 200},
-		{"users with a row a day", analytics(fakeapi.Unknowns{Rows: fakeapi.UserWithRowPerDay}), "users", days, 200},
-		{"a page before the last", analytics(fakeapi.Unknowns{}), "users", days + "&limit=1", 200},
-		{"a last cursor that is null", analytics(fakeapi.Unknowns{LastCursor: `null`}), "users", days, 200},
-		{"a last cursor that is empty", analytics(fakeapi.Unknowns{LastCursor: `""`}), "users", days, 200},
-		{"today", analytics(fakeapi.Unknowns{}), "activity", "startDate=2026-03-01&endDate=2026-03-01", 400},
-		{"no dates", analytics(fakeapi.Unknowns{}), "users", "", 400},
-		{"injected 401", failing(401), "users", days, 401},
-		{"injected 403", failing(403), "tokens", days, 403},
-		{"injected 500", failing(500), "activity", days, 500},
-		{"not enabled", fakeAnalytics(nil), "activity", days, 403},
+		{"activity", analytics(fakeapi.Unknowns{}), activity, days, 200},
+		{"tokens", analytics(fakeapi.Unknowns{}), tokens, days, 200},
+		{"idle days", analytics(fakeapi.Unknowns{IdleDays: true}), activity, days, 200},
+		{"a range without rows", fakeAnalytics(fakeapi.NewAnalytics()), users, days, 200},
+		{"a row a user", analytics(fakeapi.Unknowns{RowPerUser: true}), users, days, 200},
+		{"a row a user and day", analytics(fakeapi.Unknowns{}), users, days, 200},
+		{"tokens by model", analytics(fakeapi.Unknowns{}), tokens, days + "&group_by=model", 200},
+		{"tokens by something else", analytics(fakeapi.Unknowns{}), tokens, days + "&group_by=mood", 400},
+		{"limits", fakeAnalytics(limited), limits, "", 200},
+		{"no limits", fakeAnalytics(fakeapi.NewAnalytics()), limits, "", 200},
+		{"the limit of all", fakeAnalytics(limited), fakeapi.LimitsPath + "global", "", 200},
+		{"a page before the last", analytics(fakeapi.Unknowns{}), users, days + "&limit=1", 200},
+		{"a last cursor that is null", analytics(fakeapi.Unknowns{LastCursor: `null`}), users, days, 200},
+		{"a last cursor that is empty", analytics(fakeapi.Unknowns{LastCursor: `""`}), users, days, 200},
+		{"today", analytics(fakeapi.Unknowns{}), activity, "startDate=2026-03-01&endDate=2026-03-01", 400},
+		{"no dates", analytics(fakeapi.Unknowns{}), users, "", 400},
+		{"injected 401", failing(401), users, days, 401},
+		{"injected 403", failing(403), tokens, days, 403},
+		{"injected 500", failing(500), activity, days, 500},
+		{"not enabled", fakeAnalytics(nil), activity, days, 403},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			answer := askAnalytics(tt.server, tt.endpoint, tt.query)
+			answer := askAnalytics(tt.server, tt.path, tt.query)
 			if answer.Code != tt.status {
 				t.Errorf("status %d, want %d: %s", answer.Code, tt.status, answer.Body)
 			}
-			document := load(t, "analytics.yaml", fakeapi.AnalyticsPath+tt.endpoint)
+			document := load(t, "analytics.yaml", tt.path)
 			if err := document.validate(answer.Code, answer.Header(), answer.Body.Bytes()); err != nil {
 				t.Error(err)
 			}
@@ -90,16 +102,67 @@ func TestTheDescriptionOfTheAnalyticsRefusesWrongAnswers(t *testing.T) {
 	}
 }
 
-// Whatever a row and a page are, the sum of all rows is the same.
-func TestAnalyticsOfUsersAreTheSameInEveryForm(t *testing.T) {
-	want := map[string]int{"user_a": 4, "user_b": 2, "user_left": 6, "user_zero": 0}
-	rows := map[fakeapi.RowForm]int{fakeapi.RowPerUser: 4, fakeapi.RowPerUserAndDay: 7, fakeapi.UserWithRowPerDay: 7}
-	for form, count := range rows {
-		for _, limit := range []int{1, 2, 3, 7, 100} {
-			server := analytics(fakeapi.Unknowns{Rows: form})
-			got, n := sessions(t, server, "startDate=2026-02-20&endDate=2026-02-28", limit)
-			if !maps.Equal(got, want) || n != count {
-				t.Errorf("form %d, limit %d: %d rows with sessions %v, want %d with %v", form, limit, n, got, count, want)
+// The rows of a single day are the same in both forms, and their sum is in a longer range.
+func TestAnalyticsOfUsersInBothForms(t *testing.T) {
+	for _, tt := range []struct {
+		days       string
+		perUser    bool
+		rows       int
+		bySessions map[string]int
+	}{
+		{"startDate=2026-02-28&endDate=2026-02-28", false, 2, map[string]int{"user_a": 2, "user_left": 2}},
+		{"startDate=2026-02-28&endDate=2026-02-28", true, 2, map[string]int{"user_a": 2, "user_left": 2}},
+		{"startDate=2026-02-20&endDate=2026-02-28", false, 7, map[string]int{"user_a": 4, "user_b": 2, "user_left": 6, "user_zero": 0}},
+		{"startDate=2026-02-20&endDate=2026-02-28", true, 4, map[string]int{"user_a": 4, "user_b": 2, "user_left": 6, "user_zero": 0}},
+	} {
+		for _, limit := range []int{1, 2, 3, 100} {
+			server := analytics(fakeapi.Unknowns{RowPerUser: tt.perUser})
+			got, n := sessions(t, server, tt.days, limit)
+			if !maps.Equal(got, tt.bySessions) || n != tt.rows {
+				t.Errorf("%s, a row a user %t, limit %d: %d rows with sessions %v, want %d with %v", tt.days, tt.perUser, limit, n, got, tt.rows, tt.bySessions)
+			}
+		}
+	}
+}
+
+func TestAnalyticsByModel(t *testing.T) {
+	work := fakeapi.Work{Sessions: 1, Model: "plain", BillableTokens: 10, InputTokens: 3}
+	dear := fakeapi.Work{Sessions: 1, Model: "dear", BillableTokens: 50}
+	server := fakeAnalytics(fakeapi.NewAnalytics(
+		fakeapi.Worker{ID: "a", On: fakeapi.OnDays(work, "2026-02-27", "2026-02-28")},
+		fakeapi.Worker{ID: "b", On: fakeapi.OnDays(work, "2026-02-28")},
+		fakeapi.Worker{ID: "c", On: fakeapi.OnDays(dear, "2026-02-28")},
+	))
+	var answer struct {
+		Data []struct {
+			Date     string
+			GroupKey string `json:"group_key"`
+			Billable int    `json:"billable_tokens"`
+		}
+	}
+	body := askAnalytics(server, fakeapi.AnalyticsPath+"tokens", "startDate=2026-02-27&endDate=2026-02-28&group_by=model").Body.Bytes()
+	if err := json.Unmarshal(body, &answer); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(answer.Data); got != "[{2026-02-27 plain 10} {2026-02-28 dear 50} {2026-02-28 plain 20}]" {
+		t.Error(got)
+	}
+}
+
+func TestLimitsOfCredits(t *testing.T) {
+	for _, tt := range []struct {
+		limits        fakeapi.Limits
+		global, users string
+	}{
+		{fakeapi.Limits{}, `{"limit":null}`, `{"globalLimit":null,"userLimits":[]}`},
+		{fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"b@acme.example": 5_000_000}},
+			`{"limit":2000000}`, `{"globalLimit":2000000,"userLimits":[{"email":"b@acme.example","limit":5000000}]}`},
+	} {
+		a := fakeapi.NewAnalytics()
+		a.SetLimits(tt.limits)
+		for endpoint, want := range map[string]string{"global": tt.global, "users": tt.users} {
+			if got := askAnalytics(fakeAnalytics(a), fakeapi.LimitsPath+endpoint, "").Body.String(); got != want {
+				t.Errorf("%s: %s, want %s", endpoint, got, want)
 			}
 		}
 	}
@@ -126,7 +189,7 @@ func TestAnalyticsOfDays(t *testing.T) {
 					Monthly int `json:"monthly_active_users"`
 				}
 			}
-			body := askAnalytics(analytics(tt.unknowns), "activity", "startDate=2026-02-20&endDate=2026-02-28").Body.Bytes()
+			body := askAnalytics(analytics(tt.unknowns), fakeapi.AnalyticsPath+"activity", "startDate=2026-02-20&endDate=2026-02-28").Body.Bytes()
 			if err := json.Unmarshal(body, &answer); err != nil {
 				t.Fatal(err)
 			}
@@ -142,23 +205,73 @@ func TestAnalyticsOfDays(t *testing.T) {
 }
 
 func TestAnalyticsRefuse(t *testing.T) {
-	server := analytics(fakeapi.Unknowns{MaxDays: 7})
+	server := analytics(fakeapi.Unknowns{Reach: 7})
 	for _, tt := range []struct{ query, detail string }{
-		{"startDate=2026-02-28&endDate=2026-03-01", "yesterday"},
+		{"startDate=2026-02-28&endDate=2026-03-01", "Cannot query today's date"},
 		{"startDate=2026-02-28&endDate=2026-02-27", "after endDate"},
 		{"startDate=2026-01-13&endDate=2026-01-14", "before 2026-01-14"},
-		{"startDate=2026-02-21&endDate=2026-02-28", "longer than 7 days"},
+		{"startDate=2026-02-21&endDate=2026-02-21", "kept for 7 days"},
 		{"startDate=28.2.2026&endDate=2026-02-28", "not a date"},
 		{"startDate=2026-02-28", "endDate"},
 		{"startDate=2026-02-28&endDate=2026-02-28&limit=101", "limit"},
 	} {
-		answer := askAnalytics(server, "users", tt.query)
+		answer := askAnalytics(server, fakeapi.AnalyticsPath+"users", tt.query)
 		if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), tt.detail) {
 			t.Errorf("%s: status %d, %s, want 400 about %q", tt.query, answer.Code, answer.Body, tt.detail)
 		}
 	}
-	if answer := askAnalytics(server, "productivity", "startDate=2026-02-28&endDate=2026-02-28"); answer.Code != http.StatusNotFound {
+	if answer := askAnalytics(server, fakeapi.AnalyticsPath+"productivity", "startDate=2026-02-28&endDate=2026-02-28"); answer.Code != http.StatusNotFound {
 		t.Errorf("an unknown endpoint has status %d", answer.Code)
+	}
+}
+
+// What users did on a day may be written later than the totals of the day.
+func TestRowsOfUsersThatAreNotWrittenYet(t *testing.T) {
+	const query = "startDate=2026-02-28&endDate=2026-02-28"
+	var workers []fakeapi.Worker
+	for i := range 8 {
+		workers = append(workers, fakeapi.Worker{ID: fmt.Sprint("user_", i), On: fakeapi.OnDays(fakeapi.Work{Sessions: 1}, "2026-02-27", "2026-02-28")})
+	}
+	for _, tt := range []struct {
+		unknowns fakeapi.Unknowns
+		rows     int
+	}{
+		{fakeapi.Unknowns{}, 8},
+		{fakeapi.Unknowns{Unwritten: []string{"2026-02-28"}}, 0},
+		{fakeapi.Unknowns{HalfWritten: []string{"2026-02-28"}}, 2},
+		{fakeapi.Unknowns{HalfWritten: []string{"2026-02-27"}}, 8},
+	} {
+		a := fakeapi.NewAnalytics(workers...)
+		a.Choose(tt.unknowns)
+		server := fakeAnalytics(a)
+		if _, n := sessions(t, server, query, 100); n != tt.rows {
+			t.Errorf("%+v: %d rows, want %d", tt.unknowns, n, tt.rows)
+		}
+		if body := askAnalytics(server, fakeapi.AnalyticsPath+"activity", query).Body.String(); !strings.Contains(body, `"daily_active_users":8`) {
+			t.Errorf("%+v: the totals are %s", tt.unknowns, body)
+		}
+	}
+}
+
+func TestWorkerWhoStops(t *testing.T) {
+	a := fakeapi.NewAnalytics(fakeapi.Worker{ID: "user_a", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1}, "2026-02-27", "2026-02-28")})
+	a.Stop("user_a", noon().AddDate(0, 0, -2))
+	if got, _ := sessions(t, fakeAnalytics(a), "startDate=2026-02-26&endDate=2026-02-28", 100); got["user_a"] != 1 {
+		t.Errorf("sessions %v, want one of the day before the end", got)
+	}
+}
+
+func TestFaultsStrikeADay(t *testing.T) {
+	server := analytics(fakeapi.Unknowns{})
+	server.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.OnDay("2026-02-27", fakeapi.EditRows(func(row map[string]any) { row["sessions"] = -1 }))})
+	for query, want := range map[string]map[string]int{
+		"startDate=2026-02-27&endDate=2026-02-27": {"user_b": -1, "user_left": -1},
+		"startDate=2026-02-28&endDate=2026-02-28": {"user_a": 2, "user_left": 2},
+		"startDate=2026-02-27&endDate=2026-02-28": {"user_a": 2, "user_b": 2, "user_left": 4},
+	} {
+		if got, _ := sessions(t, server, query, 100); !maps.Equal(got, want) {
+			t.Errorf("%s: sessions %v, want %v", query, got, want)
+		}
 	}
 }
 
@@ -169,17 +282,17 @@ func TestFaultsStrikeAnEndpoint(t *testing.T) {
 	if code := get(server, "").Code; code != 200 {
 		t.Errorf("the list of members has status %d", code)
 	}
-	if code := askAnalytics(server, "tokens", query).Code; code != 200 {
+	if code := askAnalytics(server, fakeapi.AnalyticsPath+"tokens", query).Code; code != 200 {
 		t.Errorf("tokens have status %d", code)
 	}
-	if code := askAnalytics(server, "users", query).Code; code != 200 {
+	if code := askAnalytics(server, fakeapi.AnalyticsPath+"users", query).Code; code != 200 {
 		t.Errorf("page 1 has status %d", code)
 	}
-	answer := askAnalytics(server, "users", query+"&cursor=user_a")
+	answer := askAnalytics(server, fakeapi.AnalyticsPath+"users", query+"&cursor=user_a")
 	if answer.Code != 403 || !strings.Contains(answer.Body.String(), "insufficient_role") {
 		t.Errorf("page 2 has status %d, %s", answer.Code, answer.Body)
 	}
-	if code := askAnalytics(server, "users", query+"&cursor=user_b").Code; code != 200 {
+	if code := askAnalytics(server, fakeapi.AnalyticsPath+"users", query+"&cursor=user_b").Code; code != 200 {
 		t.Errorf("page 3 has status %d", code)
 	}
 }
@@ -188,7 +301,7 @@ func TestFaultsStrikeAnEndpoint(t *testing.T) {
 // on one, of one who has left, and of one who has a row but did nothing. The time is
 // noon().
 func analytics(u fakeapi.Unknowns) *fakeapi.Server {
-	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 40, BillableTokens: 500}
+	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 40, Model: "droid-core", BillableTokens: 500}
 	a := fakeapi.NewAnalytics(
 		fakeapi.Worker{ID: "user_b", Email: "b@acme.example", On: fakeapi.OnDays(work, "2026-02-27")},
 		fakeapi.Worker{ID: "user_a", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-28")},
@@ -209,9 +322,9 @@ func fakeAnalytics(a *fakeapi.Analytics) *fakeapi.Server {
 	return server
 }
 
-// askAnalytics sends one request to an endpoint of the analytics.
-func askAnalytics(server http.Handler, endpoint, query string) *httptest.ResponseRecorder {
-	request := httptest.NewRequest("GET", fakeapi.AnalyticsPath+endpoint+"?"+query, nil)
+// askAnalytics sends one request to an endpoint of the analytics or the limits.
+func askAnalytics(server http.Handler, path, query string) *httptest.ResponseRecorder {
+	request := httptest.NewRequest("GET", path+"?"+query, nil)
 	request.Header.Set("Authorization", "Bearer "+key)
 	answer := httptest.NewRecorder()
 	server.ServeHTTP(answer, request)
@@ -237,7 +350,7 @@ func sessions(t *testing.T, server http.Handler, query string, limit int) (sum m
 				NextCursor string `json:"next_cursor"`
 			}
 		}
-		body := askAnalytics(server, "users", text).Body.Bytes()
+		body := askAnalytics(server, fakeapi.AnalyticsPath+"users", text).Body.Bytes()
 		if err := json.Unmarshal(body, &answer); err != nil {
 			t.Fatal(err)
 		}

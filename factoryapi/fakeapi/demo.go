@@ -1,6 +1,7 @@
 package fakeapi
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -12,6 +13,7 @@ import (
 const (
 	demoMembers = 960  // at the start
 	demoFull    = 1500 // approached within a day
+	demoLeft    = 25   // who worked, but have left before the start
 
 	demoJoin  = 30 * time.Second  // between two newcomers, at the start
 	demoLeave = 120 * time.Second // between two leavers, likewise
@@ -28,7 +30,8 @@ const (
 // loses interest.
 //
 // Its analytics tell that work and signing in are not the same: some work every day
-// without signing in, and some sign in and never work.
+// without signing in, and some sign in and never work. A few consume most of the credits,
+// and one team does since it has discovered a dear model.
 //
 // Pages take 20 to 60 ms. About one in 40 is refused with status 429, to be retried after
 // a second, or 500.
@@ -58,6 +61,7 @@ type demoMember struct {
 // "Authorization: Bearer KEY".
 func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	org := NewOrganization()
+	left := newGenerator(^seed)
 	d := &Demo{
 		server:  NewServer(org, key),
 		org:     org,
@@ -75,7 +79,16 @@ func NewDemo(key string, seed uint64, now time.Time) *Demo {
 		d.join(m, h)
 		workers = append(workers, worker(m, h, now))
 	}
+	// Somebody consumed credits who is no member: service accounts, and people who left.
+	for i := range 3 {
+		workers = append(workers, serviceAccount(fmt.Sprintf("user_01SERVICEACCOUNT000000000%d", i)))
+	}
+	for i := range demoLeft {
+		m, h := left.member(now)
+		workers = append(workers, worker(m, h, now).until(now.Add(-time.Duration(2*i)*day)))
+	}
 	d.work.Add(workers...)
+	d.work.SetLimits(Limits{Global: 150_000_000, OfUsers: map[string]int{workers[0].Email: 600_000_000, workers[1].Email: 400_000_000}})
 	d.server.SetAnalytics(d.work)
 	d.server.Inject(Fault{Serve: d.answer})
 	return d
@@ -149,6 +162,7 @@ func (d *Demo) removeSomebody() {
 		i = d.people.rng.IntN(len(d.members))
 	}
 	d.org.Remove(d.members[i].id)
+	d.work.Stop(d.members[i].id, d.lived)
 	last := len(d.members) - 1
 	d.members[i] = d.members[last]
 	d.members = d.members[:last]

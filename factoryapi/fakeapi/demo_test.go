@@ -2,9 +2,11 @@ package fakeapi_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -141,6 +143,78 @@ func TestDemoDependsOnTheSeedAndNotOnTheRequests(t *testing.T) {
 		}
 		if bytes.Equal(first, bodies[1]) {
 			t.Error("nothing happened within an hour")
+		}
+	})
+}
+
+// What the analytics of a demo are to show: weekends, a few who consume much, a team that
+// discovers a dear model, and users who are no members.
+func TestDemoWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))) // a Monday
+		demo := fakeapi.NewDemo(key, 1, time.Now())
+		ask := func(endpoint, query string) (rows []map[string]any) {
+			for cursor := ""; ; {
+				answer := askAnalytics(demo, fakeapi.AnalyticsPath+endpoint, query+"&limit=100&cursor="+cursor)
+				if answer.Code != http.StatusOK {
+					time.Sleep(time.Second)
+					continue
+				}
+				var page struct {
+					Data []map[string]any
+					Meta struct {
+						NextCursor string `json:"next_cursor"`
+					}
+				}
+				if err := json.Unmarshal(answer.Body.Bytes(), &page); err != nil {
+					t.Fatal(err)
+				}
+				rows = append(rows, page.Data...)
+				if cursor = page.Meta.NextCursor; cursor == "" {
+					return rows
+				}
+			}
+		}
+		active := map[any]float64{}
+		for _, row := range ask("activity", "startDate=2026-05-25&endDate=2026-05-31") {
+			active[row["date"]] = row["daily_active_users"].(float64)
+		}
+		if friday, sunday := active["2026-05-29"], active["2026-05-31"]; sunday < 1 || friday < 4*sunday {
+			t.Errorf("%v active users on Friday, and %v on Sunday", friday, sunday)
+		}
+		share := func(day string) float64 {
+			dear, all := 0.0, 0.0
+			for _, row := range ask("tokens", "group_by=model&startDate="+day+"&endDate="+day) {
+				all += row["billable_tokens"].(float64)
+				if row["group_key"] == "claude-opus-4-20250514" {
+					dear = row["billable_tokens"].(float64)
+				}
+			}
+			return dear / all
+		}
+		if before, after := share("2026-05-04"), share("2026-05-28"); before != 0 || after < 0.05 || after > 0.6 {
+			t.Errorf("the dear model consumes %.2f before the team knows it, and %.2f after", before, after)
+		}
+		members, _ := listDemo(t, demo, map[int]int{})
+		var credits []float64
+		unknown, sum := 0, 0.0
+		for _, row := range ask("users", "startDate=2026-05-28&endDate=2026-05-28") {
+			if _, ok := members[row["user_id"].(string)]; !ok {
+				unknown++
+			}
+			credits = append(credits, row["billable_tokens"].(float64))
+			sum += row["billable_tokens"].(float64)
+		}
+		slices.Sort(credits)
+		top := 0.0
+		for _, c := range credits[len(credits)*9/10:] {
+			top += c
+		}
+		if share := top / sum; share < 0.35 || share > 0.8 {
+			t.Errorf("the tenth with the most credits has %.2f of them", share)
+		}
+		if unknown < 3 || unknown > 30 {
+			t.Errorf("%d of the users are no members", unknown)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package fakeapi
 
 import (
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -34,16 +35,29 @@ func styleOf(rng *rand.Rand, h habit) style {
 	return steady
 }
 
+// Models of a Demo. The last one costs several times as much for the same work, and one
+// team has discovered it in the last weeks.
+const (
+	mainModel  = "claude-sonnet-4-20250514"
+	otherModel = "gpt-5-codex"
+	cheapModel = "droid-core"
+	dearModel  = "claude-opus-4-20250514"
+
+	dearTeam  = "research"
+	dearSince = 24 * day // before the simulation begins
+)
+
 // worker makes the worker that a member is, who joined on a day. What it did on a day
 // depends on the id and the day alone.
 func worker(m Member, h habit, now time.Time) Worker {
-	id := fnv.New64a()
-	id.Write([]byte(m.ID))
-	seed := id.Sum64()
+	seed := seedOf(m.ID)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	style := styleOf(rng, h)
 	joined, _ := time.Parse(time.RFC3339, m.CreatedAt)
 	ended := now.Add(-time.Duration(20+rng.IntN(100)) * day) // of those who are gone
+	// A few people consume most of the credits.
+	appetite := math.Exp(min(1.1*rng.NormFloat64(), 3.2))
+	discovered := now.Add(-dearSince + time.Duration(rng.IntN(14))*day)
 	return Worker{ID: m.ID, Email: m.Email, On: func(d time.Time) (Work, bool) {
 		if d.Add(day).Before(joined) || style == none || style == gone && d.After(ended) {
 			return Work{}, false
@@ -59,13 +73,35 @@ func worker(m Member, h habit, now time.Time) Worker {
 		if rng.Float64() >= chance {
 			return Work{}, false
 		}
-		return workOf(rng), true
+		work := workOf(rng, appetite)
+		if m.Metadata["team"] == dearTeam && d.After(discovered) && rng.Float64() < 0.8 {
+			work.Model = dearModel
+			work.BillableTokens *= 5
+		}
+		return work, true
 	}}
 }
 
-// workOf makes up what somebody did on a day.
-func workOf(rng *rand.Rand) Work {
-	w := Work{Clients: []string{"terminal-ui"}, Sessions: 1 + rng.IntN(12)}
+// serviceAccount makes a worker who is no member and works every day.
+func serviceAccount(id string) Worker {
+	seed := seedOf(id)
+	return Worker{ID: id, On: func(d time.Time) (Work, bool) {
+		work := workOf(rand.New(rand.NewPCG(seed, uint64(d.Unix()))), 4)
+		work.Clients = []string{"non-interactive-cli"}
+		return work, true
+	}}
+}
+
+func seedOf(id string) uint64 {
+	hash := fnv.New64a()
+	hash.Write([]byte(id))
+	return hash.Sum64()
+}
+
+// workOf makes up what somebody did on a day, who consumes so many times as much as
+// others for it.
+func workOf(rng *rand.Rand, appetite float64) Work {
+	w := Work{Clients: []string{"terminal-ui"}, Model: mainModel, Sessions: 1 + rng.IntN(12)}
 	switch p := rng.Float64(); {
 	case p < 0.15:
 		w.Clients = []string{"terminal-ui", "web"}
@@ -77,10 +113,17 @@ func workOf(rng *rand.Rand) Work {
 	w.UserMessages = w.Sessions * (2 + rng.IntN(6))
 	w.AssistantMessages = w.UserMessages * (1 + rng.IntN(4))
 	w.ToolCalls = w.AssistantMessages * rng.IntN(6)
-	w.OutputTokens = w.AssistantMessages * (300 + rng.IntN(500))
+	w.OutputTokens = int(appetite * float64(w.AssistantMessages*(300+rng.IntN(500))))
 	w.InputTokens = w.OutputTokens * (2 + rng.IntN(6))
 	w.CacheRead = w.InputTokens * (5 + rng.IntN(15))
 	w.CacheWrite = w.InputTokens / 2
 	w.BillableTokens = w.InputTokens + 4*w.OutputTokens + w.CacheRead/10
+	switch p := rng.Float64(); {
+	case p < 0.2:
+		w.Model = otherModel
+	case p < 0.35:
+		w.Model = cheapModel
+		w.BillableTokens /= 3
+	}
 	return w
 }

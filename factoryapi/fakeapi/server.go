@@ -1,6 +1,6 @@
 // Package fakeapi is the Factory API in process: GET /api/v0/organization/users as the
-// API document describes it, and three endpoints of the analytics as their reference
-// does, with paging, bearer key and error bodies. An [Organization] holds the members,
+// API document describes it, three endpoints of the analytics as their reference does,
+// and the limits of credits, with paging, bearer key and error bodies. An [Organization] holds the members,
 // and [Analytics] hold what they did. A [Server] serves both and, when told to, answers
 // as badly as a real server can. A [Demo] is an organization that lives.
 //
@@ -70,7 +70,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !wait(r.Context(), latency) {
 		return
 	}
-	endpoint, isAnalytics := strings.CutPrefix(r.URL.Path, AnalyticsPath)
+	isAnalytics := strings.HasPrefix(r.URL.Path, AnalyticsPath) || strings.HasPrefix(r.URL.Path, LimitsPath)
 	switch {
 	case r.Header.Get("Authorization") != "Bearer "+key:
 		sendError(w, r, http.StatusUnauthorized, "API key missing or invalid")
@@ -93,7 +93,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.buffers.Put(buffer)
 	page, ok, err := page{}, true, error(nil)
 	if isAnalytics {
-		page, ok, err = analytics.page((*buffer)[:0], endpoint, r.URL.Query())
+		page, ok, err = analytics.page(r.URL.Path, r.URL.Query())
 	} else {
 		page, err = s.page((*buffer)[:0], r.URL.RawQuery)
 	}
