@@ -1,0 +1,161 @@
+package usage_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"factory_exporter/collector/usage"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const key = "fk-0123456789abcdef"
+
+type staticKey string
+
+func (k staticKey) Key(context.Context) string { return string(k) }
+
+// noon of a day, written 2026-01-14.
+func noon(day string) time.Time {
+	t, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		panic(err) // it stands in a test
+	}
+	return t.Add(12 * time.Hour)
+}
+
+// days returns the n days that end with last.
+func days(last string, n int) (days []string) {
+	for i := range n {
+		days = append(days, noon(last).AddDate(0, 0, i-n+1).Format(time.DateOnly))
+	}
+	return days
+}
+
+// work is what everybody does on a day.
+func work() fakeapi.Work {
+	return fakeapi.Work{Clients: []string{"web"}, Sessions: 1, UserMessages: 2, ToolCalls: 3, Model: "plain", BillableTokens: 1000}
+}
+
+// everyDay are so many users who work every day.
+func everyDay(n int) (workers []fakeapi.Worker) {
+	for i := range n {
+		workers = append(workers, fakeapi.Worker{ID: fmt.Sprint("user_", i), On: func(time.Time) (fakeapi.Work, bool) { return work(), true }})
+	}
+	return workers
+}
+
+// world is a ledger of a fake API.
+type world struct {
+	analytics *fakeapi.Analytics
+	api       *fakeapi.Server
+	source    *factoryapi.Client
+	ledger    *usage.Ledger
+	config    usage.Config
+	clock     time.Time // of the API
+	views     []*usage.View
+	lines     *[]string // of the log, from warnings on
+}
+
+func newWorld(t testing.TB, workers ...fakeapi.Worker) *world {
+	t.Helper()
+	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), key), lines: new([]string)}
+	w.analytics.Now = func() time.Time { return w.clock }
+	w.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
+	w.api.SetAnalytics(w.analytics)
+	pipe, stop := fakeapi.Serve(w.api)
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := factoryapi.New(factoryapi.Config{URL: "http://localhost", Credentials: staticKey(key), Transport: &http.Transport{DialContext: pipe.DialContext}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	w.source = client
+	w.config = usage.Config{Windows: []int{1, 7, 30, 90}, Logger: slog.New(recorder{lines: w.lines})}
+	w.restart()
+	return w
+}
+
+// restart forgets everything.
+func (w *world) restart() { w.ledger = usage.NewLedger(w.config) }
+
+// read makes a reading at an instant, and remembers the views.
+func (w *world) read(ctx context.Context, now time.Time) error {
+	w.clock = now
+	return w.ledger.Read(ctx, w.source, now, func(v *usage.View) { w.views = append(w.views, v) })
+}
+
+// mustRead is a reading that succeeds. It returns the newest view and the number of
+// requests.
+func (w *world) mustRead(t testing.TB, now time.Time) (*usage.View, int) {
+	t.Helper()
+	before := w.api.Stats().Requests
+	if err := w.read(t.Context(), now); err != nil {
+		t.Fatalf("%s: %v", now, err)
+	}
+	return w.last(), w.api.Stats().Requests - before
+}
+
+func (w *world) last() *usage.View {
+	if len(w.views) == 0 {
+		return nil
+	}
+	return w.views[len(w.views)-1]
+}
+
+// usersFail spoils the rows of users on one day.
+func (w *world) usersFail(day string, serve fakeapi.Behavior) {
+	w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.OnDay(day, serve)})
+}
+
+// shown tells a view in short: the day, how many days are known, the covered windows.
+func shown(v *usage.View) string {
+	if v == nil {
+		return "nothing"
+	}
+	text := fmt.Sprintf("%s, %d known", v.Day, v.KnownDays)
+	for i, window := range v.Windows {
+		if window.Covered() {
+			text += fmt.Sprintf(", %dd", []int{1, 7, 30, 90}[i])
+		}
+	}
+	return text
+}
+
+// recorder is a slog.Handler that keeps warnings and errors.
+type recorder struct{ lines *[]string }
+
+func (r recorder) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (r recorder) WithAttrs([]slog.Attr) slog.Handler               { panic("not used") }
+func (r recorder) WithGroup(string) slog.Handler                    { panic("not used") }
+func (r recorder) Handle(_ context.Context, record slog.Record) error {
+	line := record.Message
+	record.Attrs(func(attr slog.Attr) bool { line += " " + attr.String(); return true })
+	*r.lines = append(*r.lines, line)
+	return nil
+}
+
+// checkLines fails unless the log has these lines, of which parts are given.
+func (w *world) checkLines(t *testing.T, parts ...string) {
+	t.Helper()
+	ok := len(*w.lines) == len(parts)
+	for i := range parts {
+		ok = ok && strings.Contains((*w.lines)[i], parts[i])
+	}
+	if !ok {
+		t.Errorf("logs %q, want lines with %q", *w.lines, parts)
+	}
+}

@@ -1,0 +1,231 @@
+// Package usage keeps what the analytics of an organization tell of each day: who used
+// the product, and what it cost. It decides which days to read next, and which to
+// believe.
+//
+// A [Ledger] is written by one reading at a time. What it knows is published as a [View],
+// which does not change. The package has no clock of its own.
+package usage
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+
+	"factory_exporter/factoryapi"
+)
+
+// Config says what a [Ledger] keeps.
+type Config struct {
+	// Windows are the lengths in days of the windows to show. Zero stands for a window
+	// that is not of whole days: it is never covered.
+	Windows []int
+	// Members returns how many members the organization has, as far as that is known. The
+	// ledger keeps users and days in proportion to it. May be nil.
+	Members func() int
+	// Logger gets the lines about days that are not believed. None if nil.
+	Logger *slog.Logger
+}
+
+// Ledger keeps the days that are known. Of a user it keeps a fingerprint of the id, and
+// of each day whether the user used the product, and the credits.
+type Ledger struct {
+	cfg     Config
+	longest factoryapi.Day // of the windows
+	seed    maphash.Seed
+	users   map[uint64]uint32 // number by fingerprint
+	free    []uint32          // numbers that were given back
+	days    map[factoryapi.Day]*record
+	shown   *totals      // of the newest day that is known, nil before
+	said    map[any]bool // see say
+	// unpublished says that a day was kept since its sums were published.
+	unpublished bool
+}
+
+// totals are what is told of the whole organization.
+type totals struct {
+	day      factoryapi.Day
+	activity factoryapi.Activity
+	tokens   factoryapi.Tokens
+	models   map[string]float64
+	limits   factoryapi.CreditLimits
+}
+
+// record is a day that is known.
+type record struct {
+	entries []byte         // see encode
+	active  int            // users who used the product, or of whom it is not clear
+	used    bool           // by anybody
+	priced  bool           // the credits of all users are known
+	read    factoryapi.Day // the newest day that was due when this one was read
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger(cfg Config) *Ledger {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	return &Ledger{
+		cfg:     cfg,
+		longest: factoryapi.Day(slices.Max(append([]int{1}, cfg.Windows...))),
+		seed:    maphash.MakeSeed(),
+		users:   map[uint64]uint32{},
+		days:    map[factoryapi.Day]*record{},
+		said:    map[any]bool{},
+	}
+}
+
+// Bounds of what is kept. An organization where each of 20,000 members works every day
+// needs 20,000 users and 9 MB for a window of 90 days.
+const (
+	leastMembers   = 25_000
+	usersPerMember = 2
+	bytesPerMember = 640
+)
+
+func (l *Ledger) members() int {
+	if l.cfg.Members == nil {
+		return leastMembers
+	}
+	return max(leastMembers, l.cfg.Members())
+}
+
+// maxUsers bounds the users of all days, and the rows of one.
+func (l *Ledger) maxUsers() int { return usersPerMember * l.members() }
+
+// number returns the number of a user, and gives a new one to a user who has none.
+func (l *Ledger) number(id string) (uint32, error) {
+	fingerprint := maphash.String(l.seed, id)
+	number, ok := l.users[fingerprint]
+	if ok {
+		return number, nil
+	}
+	if len(l.users) >= l.maxUsers() {
+		return 0, fmt.Errorf("the analytics tell of more than %d users", len(l.users))
+	}
+	number = uint32(len(l.users))
+	if n := len(l.free); n > 0 {
+		number, l.free = l.free[n-1], l.free[:n-1]
+	}
+	l.users[fingerprint] = number
+	return number, nil
+}
+
+// keep keeps a day, in place of what was known of it.
+func (l *Ledger) keep(day factoryapi.Day, r *record) error {
+	size := len(r.entries)
+	for d, other := range l.days {
+		if d != day {
+			size += len(other.entries)
+		}
+	}
+	if most := bytesPerMember * l.members(); size > most {
+		return fmt.Errorf("the days of use need more than %d MiB: shorten the longest --collector.window", most>>20)
+	}
+	l.days[day], l.unpublished = r, true
+	return nil
+}
+
+// forget drops the days that no window needs any more, and the users who are on no other
+// day.
+func (l *Ledger) forget() {
+	first := factoryapi.Day(math.MaxInt)
+	if l.shown != nil {
+		first = l.shown.day - l.longest + 1
+	}
+	maps.DeleteFunc(l.days, func(day factoryapi.Day, _ *record) bool { return day < first })
+	maps.DeleteFunc(l.said, func(about any, _ bool) bool {
+		day, ok := about.(factoryapi.Day)
+		return ok && day < first
+	})
+	needed := make([]bool, len(l.users)+len(l.free))
+	for _, r := range l.days {
+		for e := range r.all() {
+			needed[e.user] = true
+		}
+	}
+	maps.DeleteFunc(l.users, func(_ uint64, number uint32) bool {
+		if !needed[number] {
+			l.free = append(l.free, number)
+		}
+		return !needed[number]
+	})
+}
+
+// say reports whether something was not said yet. What is about a day is forgotten with
+// the day.
+func (l *Ledger) say(about any) bool {
+	said := l.said[about]
+	l.said[about] = true
+	return !said
+}
+
+// entry is what one user did on a day.
+type entry struct {
+	user    uint32
+	use     use
+	credits uint64
+}
+
+// use says whether the product was used.
+type use uint8
+
+const (
+	used    use = 1 << iota
+	unclear     // a number is missing that might tell of use
+	useBits = iota
+)
+
+// entryOf reads a row. A session, a message or a tool call is use of the product.
+func entryOf(user uint32, row *factoryapi.Usage) entry {
+	e := entry{user: user, credits: uint64(math.Round(row.Credits.Value))}
+	for _, number := range [...]factoryapi.Number{row.Sessions, row.Messages, row.ToolCalls} {
+		if number.Value > 0 {
+			e.use = used
+			break
+		}
+		if !number.Valid {
+			e.use = unclear
+		}
+	}
+	return e
+}
+
+// encode packs entries, of which the first one of each user counts.
+func encode(entries []entry) *record {
+	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.user, b.user) })
+	entries = slices.CompactFunc(entries, func(a, b entry) bool { return a.user == b.user })
+	r := &record{}
+	next := uint32(0)
+	for _, e := range entries {
+		r.entries = binary.AppendUvarint(r.entries, uint64(e.user-next))
+		r.entries = binary.AppendUvarint(r.entries, e.credits<<useBits|uint64(e.use))
+		next = e.user + 1
+		if e.use != 0 {
+			r.active++
+		}
+		r.used = r.used || e.use == used
+	}
+	r.entries = slices.Clip(slices.Clone(r.entries))
+	return r
+}
+
+// all yields the entries of a day, by user.
+func (r *record) all() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		next := uint32(0)
+		for rest := r.entries; len(rest) > 0; {
+			skipped, n := binary.Uvarint(rest)
+			value, m := binary.Uvarint(rest[n:])
+			rest = rest[n+m:]
+			e := entry{user: next + uint32(skipped), use: use(value) & (used | unclear), credits: value >> useBits}
+			next = e.user + 1
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,272 @@
+package usage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"factory_exporter/factoryapi"
+)
+
+// Source tells what an organization did. [factoryapi.Client] is one.
+type Source interface {
+	Activity(context.Context, factoryapi.Days) (map[factoryapi.Day]factoryapi.Activity, error)
+	Tokens(context.Context, factoryapi.Days) (map[factoryapi.Day]factoryapi.Tokens, error)
+	CreditsByModel(context.Context, factoryapi.Days) (map[factoryapi.Day]map[string]float64, error)
+	CreditLimits(context.Context) (factoryapi.CreditLimits, error)
+	Usage(context.Context, factoryapi.Day) iter.Seq2[[]factoryapi.Usage, error]
+}
+
+const (
+	// lookBack is how many days may end without one that is known.
+	lookBack = 7
+	// settling is how many of the newest days are read again, because the rows of a day
+	// may be late.
+	settling = 3
+	// unsettled is how many of the newest days are not believed if less than half of
+	// their users have a row.
+	unsettled = 2
+	// MaxDaysPast is how many days ago the day of a view may be and still be shown.
+	MaxDaysPast = 3
+)
+
+// Read makes one reading at the instant now: it reads the newest day that is to be
+// believed, and then each older day of the longest window that is not known yet. It
+// calls publish whenever more can be shown. What was known before a failure stays known,
+// and the next reading goes on from there.
+func (l *Ledger) Read(ctx context.Context, source Source, now time.Time, publish func(*View)) error {
+	l.forget()
+	due := factoryapi.DayOf(now) - 1
+	r := reading{Ledger: l, source: source, due: due, publish: publish}
+	err := r.read(ctx)
+	if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "403" {
+		err = fmt.Errorf("%w (the analytics need an Enterprise plan, and a personal API key of a Manager or Owner)", err)
+	}
+	return err
+}
+
+// reading is a reading under way.
+type reading struct {
+	*Ledger
+	source  Source
+	due     factoryapi.Day // the newest day that may be known, fixed for the reading
+	publish func(*View)
+
+	activity  map[factoryapi.Day]factoryapi.Activity // of the newest days
+	tokens    map[factoryapi.Day]factoryapi.Tokens
+	published *View // nil before the first one of this reading
+}
+
+func (r *reading) read(ctx context.Context) error {
+	days := factoryapi.DaysThrough(r.due, lookBack)
+	days.First = max(days.First, factoryapi.FirstDay)
+	if days.Len() < 1 {
+		return fmt.Errorf("the analytics begin on %s", factoryapi.FirstDay)
+	}
+	var err error
+	if r.activity, err = r.source.Activity(ctx, days); err != nil {
+		return fmt.Errorf("read activity: %w", err)
+	}
+	if r.tokens, err = r.source.Tokens(ctx, days); err != nil {
+		return fmt.Errorf("read tokens: %w", err)
+	}
+	day, err := r.newest(ctx, days)
+	if err != nil {
+		return err
+	}
+	if r.shown == nil || day >= r.shown.day {
+		if r.shown, err = r.totals(ctx, day); err != nil {
+			return err
+		}
+		r.forget()
+	}
+	if r.due-r.shown.day >= MaxDaysPast {
+		return fmt.Errorf("the newest day that activity, tokens and users agree on is %s", r.shown.day)
+	}
+	r.show()
+	err = r.wayBack(ctx)
+	if r.unpublished {
+		r.published = nil
+		r.show()
+	}
+	return err
+}
+
+// newest returns the newest day that has a row in both activity and tokens, and agrees
+// with the rows of its users.
+func (r *reading) newest(ctx context.Context, days factoryapi.Days) (factoryapi.Day, error) {
+	var wrong error
+	for day := days.Last; day >= days.First; day-- {
+		activity, ok := r.activity[day]
+		if _, inTokens := r.tokens[day]; !ok || !inTokens {
+			continue
+		}
+		err := r.readDay(ctx, day, activity.Daily)
+		if _, ok := errors.AsType[*disagreement](err); !ok {
+			return day, err
+		}
+		if known := r.days[day]; known != nil && r.check(day, known.active, activity.Daily) == nil {
+			return day, nil
+		}
+		wrong = cmp.Or(wrong, err)
+	}
+	return 0, cmp.Or(wrong, fmt.Errorf("no day from %s has a row in both activity and tokens", days))
+}
+
+// totals returns the totals of a day. Where credits by model or limits of credits cannot
+// be read, they are missing.
+func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*totals, error) {
+	t := &totals{day: day, activity: r.activity[day], tokens: r.tokens[day]}
+	byModel, err := r.source.CreditsByModel(ctx, factoryapi.Days{First: day, Last: day})
+	switch sum := sumOf(byModel[day]); {
+	case isFailure(err):
+		if r.say("by model") {
+			r.cfg.Logger.Warn("Cannot read the credits by model; this is logged once", "err", err)
+		}
+	case err != nil:
+		return nil, err
+	case exceeds(sum, t.tokens.Billable, len(byModel[day])):
+		if r.say("sum of models") {
+			r.cfg.Logger.Warn("The models consumed more credits than the whole organization, so they are not shown; this is logged once",
+				"day", day, "models", sum, "organization", t.tokens.Billable.Value)
+		}
+	default:
+		t.models = byModel[day]
+	}
+	t.limits, err = r.source.CreditLimits(ctx)
+	if isFailure(err) {
+		r.cfg.Logger.Debug("Cannot read the limits of credits", "err", err)
+		err = nil
+	}
+	return t, err
+}
+
+// isFailure reports whether err is a request that failed, as opposed to one that was
+// canceled.
+func isFailure(err error) bool { return errors.As(err, new(*factoryapi.Error)) }
+
+func sumOf(numbers map[string]float64) (sum float64) {
+	for _, n := range numbers {
+		sum += n
+	}
+	return sum
+}
+
+// exceeds reports whether the sum of so many numbers is above a total by more than they
+// may be rounded.
+func exceeds(sum float64, total factoryapi.Number, numbers int) bool {
+	return total.Valid && sum > total.Value*1.001+float64(numbers)
+}
+
+// show publishes what is known now.
+func (r *reading) show() {
+	r.published = r.view(r.published)
+	r.publish(r.published)
+}
+
+// wayBack reads the older days of the longest window, the newest ones first.
+func (r *reading) wayBack(ctx context.Context) error {
+	first := max(r.shown.day-r.longest+1, factoryapi.FirstDay)
+	for day := r.shown.day - 1; day >= first; day-- {
+		if known := r.days[day]; known != nil && (known.read >= r.due || day <= r.due-settling) {
+			continue
+		}
+		err := r.readOlder(ctx, day)
+		if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "400" {
+			return nil // the history that is kept ends here
+		}
+		if err != nil && !errors.As(err, new(*disagreement)) {
+			return err
+		}
+		if r.knownDays() != r.published.KnownDays {
+			r.show()
+		}
+	}
+	return nil
+}
+
+// readOlder reads a day whose activity may not be known yet.
+func (r *reading) readOlder(ctx context.Context, day factoryapi.Day) error {
+	activity := r.activity
+	if day <= r.due-lookBack {
+		var err error
+		if activity, err = r.source.Activity(ctx, factoryapi.Days{First: day, Last: day}); err != nil {
+			return fmt.Errorf("read activity: %w", err)
+		}
+	}
+	return r.readDay(ctx, day, activity[day].Daily)
+}
+
+// readDay reads who used the product on a day, unless it did so already, and keeps it if
+// it agrees with the number of active users. Its error is a *disagreement if it does not.
+func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factoryapi.Number) error {
+	if known := r.days[day]; known != nil && known.read >= r.due && r.check(day, known.active, daily) == nil {
+		return nil
+	}
+	var entries []entry
+	priced, credits := true, 0.0
+	for rows, err := range r.source.Usage(ctx, day) {
+		if err != nil {
+			return fmt.Errorf("read users: %w", err)
+		}
+		for i := range rows {
+			user, err := r.number(rows[i].UserID)
+			if err != nil {
+				return err
+			}
+			if len(entries) == r.maxUsers() {
+				return fmt.Errorf("the analytics have more than %d rows of users on %s", len(entries), day)
+			}
+			entries = append(entries, entryOf(user, &rows[i]))
+			priced = priced && rows[i].Credits.Valid
+			credits += rows[i].Credits.Value
+		}
+	}
+	known := encode(entries)
+	if err := r.check(day, known.active, daily); err != nil {
+		if r.tells(day) {
+			r.cfg.Logger.Warn("Who used the product on a day is not believed", "err", err)
+		}
+		return err
+	}
+	if isFew(known.active, daily) && r.tells(day) {
+		r.cfg.Logger.Warn("A day has few rows of users, and is taken as it is", "day", day, "rows", known.active, "active_users", daily.Value)
+	}
+	known.read, known.priced = r.due, priced
+	if total := r.tokens[day].Billable; exceeds(credits, total, len(entries)) {
+		known.priced = false
+		if r.tells(day) {
+			r.cfg.Logger.Warn("The users consumed more credits than the whole organization, so credits of users are not shown", "day", day, "users", credits, "organization", total.Value)
+		}
+	}
+	return r.keep(day, known)
+}
+
+// check returns a *disagreement if activity counts active users on a day, and users has
+// no rows of them: or, on one of the newest days, few.
+func (r *reading) check(day factoryapi.Day, rows int, daily factoryapi.Number) error {
+	if daily.Value > 0 && rows == 0 || day > r.due-unsettled && isFew(rows, daily) {
+		return &disagreement{day, rows, daily.Value}
+	}
+	return nil
+}
+
+func isFew(rows int, daily factoryapi.Number) bool { return float64(rows) < daily.Value/2 }
+
+// disagreement is a day on which activity and users contradict each other.
+type disagreement struct {
+	day   factoryapi.Day
+	rows  int
+	daily float64
+}
+
+func (d *disagreement) Error() string {
+	return fmt.Sprintf("activity counts %v active users on %s, but users has %d", d.daily, d.day, d.rows)
+}
+
+// tells reports whether a day is worth a line in the log: once, and not while it is the
+// newest one, whose rows are often late.
+func (r *reading) tells(day factoryapi.Day) bool { return day != r.due && r.say(day) }

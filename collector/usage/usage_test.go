@@ -1,0 +1,557 @@
+package usage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"factory_exporter/collector/usage"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+)
+
+// may31 is the instant of most readings here. The newest day is then 2026-05-30.
+var may31 = noon("2026-05-31")
+
+func TestWhatAUserDid(t *testing.T) {
+	nothing := fakeapi.Work{}
+	w := newWorld(t,
+		fakeapi.Worker{ID: "today", On: fakeapi.OnDays(work(), days("2026-05-30", 3)...)},
+		fakeapi.Worker{ID: "week", On: fakeapi.OnDays(work(), "2026-05-24")},
+		fakeapi.Worker{ID: "before", On: fakeapi.OnDays(work(), "2026-05-23")},
+		fakeapi.Worker{ID: "zero", On: fakeapi.OnDays(nothing, "2026-05-30")},
+		fakeapi.Worker{ID: "old", On: fakeapi.OnDays(work(), "2026-03-02")},
+		fakeapi.Worker{ID: "too old", On: fakeapi.OnDays(work(), "2026-03-01")},
+	)
+	v, _ := w.mustRead(t, may31)
+	if got := shown(v); got != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" {
+		t.Error(got)
+	}
+	for _, tt := range []struct {
+		id   string
+		last string
+		want string // use and credits in each window
+	}{
+		{"today", "2026-05-30", "used 1000, used 3000, used 3000, used 3000"},
+		{"week", "2026-05-24", "no, used 1000, used 1000, used 1000"},
+		{"before", "2026-05-23", "no, no, used 1000, used 1000"},
+		{"zero", "", "no, no, no, no"},
+		{"old", "2026-03-02", "no, no, no, used 1000"},
+		{"too old", "", "no, no, no, no"},
+		{"TODAY", "", "no, no, no, no"},
+	} {
+		if got := did(v, tt.id); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.id, got, tt.want)
+		}
+		if got := v.Of(tt.id).LastUsed(); got != factoryapi.Day(0) && got.String() != tt.last || got == 0 && tt.last != "" {
+			t.Errorf("%s: last used on %s, want %q", tt.id, got, tt.last)
+		}
+	}
+	for i, want := range []usage.Window{{day("2026-05-30"), 1, true}, {day("2026-05-24"), 4, true}, {day("2026-05-01"), 5, true}, {day("2026-03-02"), 6, true}} {
+		if v.Windows[i] != want {
+			t.Errorf("window %d: %+v, want %+v", i, v.Windows[i], want)
+		}
+	}
+	if v.Users != 5 || v.Used != 4 || !v.Of("zero").Known() || v.Of("too old").Known() {
+		t.Errorf("%d users, of whom %d used the product, want 5 and 4", v.Users, v.Used)
+	}
+}
+
+func day(text string) factoryapi.Day { return factoryapi.DayOf(noon(text)) }
+
+// did tells what a user did in each window.
+func did(v *usage.View, id string) string {
+	var windows []string
+	for i := range v.Windows {
+		use := v.Of(id).In(i)
+		switch text := "no"; {
+		case use.Unclear:
+			windows = append(windows, "unclear")
+		case use.Used:
+			text = "used"
+			fallthrough
+		default:
+			if use.Credits > 0 {
+				text += fmt.Sprint(" ", use.Credits)
+			}
+			windows = append(windows, text)
+		}
+	}
+	return strings.Join(windows, ", ")
+}
+
+// A number that is missing makes no claim.
+func TestRowsThatDoNotTellEverything(t *testing.T) {
+	const yesterday = "2026-05-30"
+	for _, tt := range []struct {
+		name   string
+		change func(row map[string]any)
+		want   string // of the first two windows
+		priced bool
+	}{
+		{"as they are", func(map[string]any) {}, "used 1000, used 2000", true},
+		{"no sessions", func(row map[string]any) { row["sessions"] = nil }, "used 1000, used 2000", true},
+		{"only tool calls", func(row map[string]any) { row["sessions"], row["messages"] = 0, nil }, "used 1000, used 2000", true},
+		{"all numbers are null", func(row map[string]any) { row["sessions"], row["messages"], row["tool_calls"] = nil, nil, nil }, "unclear, used 2000", true},
+		{"zeros and a null", func(row map[string]any) { row["sessions"], row["messages"], row["tool_calls"] = nil, 0, 0 }, "unclear, used 2000", true},
+		{"credits are null", func(row map[string]any) { row["billable_tokens"] = nil }, "used, used 1000", false},
+		{"credits are absent", func(row map[string]any) { delete(row, "billable_tokens") }, "used, used 1000", false},
+		{"a part of a credit", func(row map[string]any) { row["billable_tokens"] = 999.5 }, "used 1000, used 2000", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(1)...)
+			w.config.Windows = []int{1, 2}
+			w.restart()
+			w.usersFail(yesterday, fakeapi.EditRows(tt.change))
+			v, _ := w.mustRead(t, may31)
+			if got := did(v, "user_0"); got != tt.want || v.Windows[0].Priced != tt.priced || v.Windows[1].Priced != tt.priced {
+				t.Errorf("%s with credits known %t and %t, want %s with %t", got, v.Windows[0].Priced, v.Windows[1].Priced, tt.want, tt.priced)
+			}
+		})
+	}
+}
+
+// The list of a day may shift while it is read.
+func TestUserWhoIsThereTwice(t *testing.T) {
+	w := newWorld(t, everyDay(1)...)
+	w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) {
+		page["data"] = append(page["data"].([]any), map[string]any{"user_id": "user_0", "sessions": 0, "billable_tokens": 5})
+	}))
+	if v, _ := w.mustRead(t, may31); did(v, "user_0") != "used 1000, used 7000, used 30000, used 90000" || v.Users != 1 {
+		t.Errorf("%s of %d users", did(v, "user_0"), v.Users)
+	}
+}
+
+func TestWindowsOfManyLengths(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		windows []int
+		known   int
+		covered []bool
+	}{
+		{"no window", nil, 1, []bool{}},
+		{"not of whole days", []int{0}, 1, []bool{false}},
+		{"the same twice, and out of order", []int{7, 0, 2, 7}, 7, []bool{true, false, true, true}},
+		{"from before the analytics begin", []int{137, 138}, 137, []bool{true, false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(2)...)
+			w.config.Windows = tt.windows
+			w.restart()
+			v, _ := w.mustRead(t, may31)
+			covered := []bool{}
+			for i, window := range v.Windows {
+				covered = append(covered, window.Covered())
+				if window.Covered() != (v.Of("user_1").In(i).Credits == uint64(1000*tt.windows[i]) && tt.windows[i] > 0) {
+					t.Errorf("window %d: covered %t, %+v", i, window.Covered(), v.Of("user_1").In(i))
+				}
+			}
+			if v.KnownDays != tt.known || !slices.Equal(covered, tt.covered) {
+				t.Errorf("%d days known, covered %v, want %d, %v", v.KnownDays, covered, tt.known, tt.covered)
+			}
+		})
+	}
+}
+
+// Each window appears once its days are known, and the totals with the first one.
+func TestWindowsAppearOneAfterAnother(t *testing.T) {
+	w := newWorld(t, everyDay(2)...)
+	w.mustRead(t, may31)
+	var appeared []string
+	for i, v := range w.views {
+		if i > 0 && v.KnownDays != w.views[i-1].KnownDays+1 {
+			t.Errorf("%d days known after %d", v.KnownDays, w.views[i-1].KnownDays)
+		}
+		if v.Activity.Daily.Value != 2 || v.Tokens.Billable.Value != 2000 || v.CreditsByModel["plain"] != 2000 {
+			t.Errorf("%d days known: totals %+v, %+v, %v", v.KnownDays, v.Activity, v.Tokens, v.CreditsByModel)
+		}
+		if text := shown(v); i == 0 || strings.Count(text, "d,") != strings.Count(shown(w.views[i-1]), "d,") {
+			appeared = append(appeared, text)
+		}
+	}
+	want := []string{"2026-05-30, 1 known, 1d", "2026-05-30, 7 known, 1d, 7d", "2026-05-30, 30 known, 1d, 7d, 30d", "2026-05-30, 90 known, 1d, 7d, 30d, 90d"}
+	if !slices.Equal(appeared, want) {
+		t.Errorf("appeared %q, want %q", appeared, want)
+	}
+}
+
+// What a reading asks for. Totals are four requests: activity, tokens, tokens by model and
+// limits. A day is a request for each page of its users, and one for its activity if it is
+// older than a week.
+func TestRequests(t *testing.T) {
+	w := newWorld(t, everyDay(150)...)
+	const totals, day = 4, 2
+	for _, tt := range []struct {
+		name string
+		at   time.Time
+		want int
+	}{
+		{"first", may31, totals + 90*day + 83},
+		{"again on the same day", may31.Add(time.Hour), totals},
+		{"the second day", noon("2026-06-01"), totals + 3*day},
+		{"four days later", noon("2026-06-05"), totals + 4*day},
+		{"ten days later", noon("2026-06-15"), totals + 10*day + 3},
+	} {
+		if v, n := w.mustRead(t, tt.at); n != tt.want || v.KnownDays != 90 {
+			t.Errorf("%s: %d requests, want %d; %s", tt.name, n, tt.want, shown(v))
+		}
+	}
+	w.restart()
+	if v, n := w.mustRead(t, noon("2026-06-15")); n != totals+90*day+83 || v.KnownDays != 90 {
+		t.Errorf("after a restart: %d requests; %s", n, shown(v))
+	}
+}
+
+// step is a reading in a story of weeks.
+type step struct {
+	at       string // noon of this day
+	unknowns fakeapi.Unknowns
+	fails    fakeapi.Behavior // strikes all endpoints of the analytics
+	err      string           // part of the error, empty for none
+	shown    string
+}
+
+func TestWeeks(t *testing.T) {
+	idle := func(u fakeapi.Unknowns) fakeapi.Unknowns { u.IdleDays = true; return u }
+	plain := idle(fakeapi.Unknowns{})
+	all := func(day string) string { return day + ", 90 known, 1d, 7d, 30d, 90d" }
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		lines []string
+	}{
+		{"a day is late", []step{
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+			{"2026-06-01", idle(fakeapi.Unknowns{Late: true}), nil, "", all("2026-05-30")},
+			{"2026-06-01", plain, nil, "", all("2026-05-31")},
+		}, nil},
+		{"the first day is late", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{Late: true}), nil, "", all("2026-05-29")},
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+		}, nil},
+		{"a day has no rows of users, then half of them, then all", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-30"}}), nil, "", all("2026-05-29")},
+			{"2026-05-31", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-05-29")},
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+		}, nil},
+		{"a day stays half written", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-05-29")},
+			{"2026-06-01", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", "2026-05-31, 1 known, 1d"},
+			{"2026-06-02", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-06-01")},
+		}, []string{"activity counts 12 active users on 2026-05-30, but users has 3"}},
+		{"a day in the middle has no rows of users, until it has", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-20"}}), nil, "", "2026-05-30, 10 known, 1d, 7d"},
+			{"2026-06-01", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-20"}}), nil, "", "2026-05-31, 11 known, 1d, 7d"},
+			{"2026-06-02", plain, nil, "", all("2026-06-01")},
+		}, []string{"on 2026-05-20, but users has 0"}},
+		{"an old day has few rows", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-20"}}), nil, "", all("2026-05-30")},
+			{"2026-06-01", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-20"}}), nil, "", all("2026-05-31")},
+		}, []string{"taken as it is day=2026-05-20 rows=3 active_users=12"}},
+		{"a known day loses its rows", []step{
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+			{"2026-06-01", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-29", "2026-05-30"}}), nil, "", all("2026-05-31")},
+		}, []string{"2026-05-30", "2026-05-29"}},
+		{"nobody worked on weekends, and they have no rows", []step{
+			{"2026-06-01", fakeapi.Unknowns{Without: []string{"2026-05-30", "2026-05-31"}}, nil, "", all("2026-05-29")},
+			{"2026-06-02", fakeapi.Unknowns{Without: []string{"2026-05-30", "2026-05-31"}}, nil, "", all("2026-06-01")},
+		}, nil},
+		{"an outage of a week", []step{
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+			{"2026-06-01", plain, fakeapi.Status(503), "503", all("2026-05-30")},
+			{"2026-06-07", plain, fakeapi.Status(503), "503", all("2026-05-30")},
+			{"2026-06-07", plain, nil, "", all("2026-06-06")},
+		}, nil},
+		{"the batch stands still for a week", []step{
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+			{"2026-06-02", fakeapi.Unknowns{Without: days("2026-06-06", 7)}, nil, "", all("2026-05-30")},
+			{"2026-06-03", fakeapi.Unknowns{Without: days("2026-06-06", 7)}, nil, "agree on is 2026-05-30", all("2026-05-30")},
+			{"2026-06-07", fakeapi.Unknowns{Without: days("2026-06-06", 7)}, nil, "no day from 2026-05-31 to 2026-06-06 has a row", all("2026-05-30")},
+			{"2026-06-07", plain, nil, "", all("2026-06-06")},
+		}, nil},
+		{"the history is short", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{Reach: 28}), nil, "", "2026-05-30, 28 known, 1d, 7d"},
+			{"2026-06-01", idle(fakeapi.Unknowns{Reach: 28}), nil, "", "2026-05-31, 29 known, 1d, 7d"},
+			{"2026-06-02", idle(fakeapi.Unknowns{Reach: 28}), nil, "", "2026-06-01, 30 known, 1d, 7d, 30d"},
+		}, nil},
+		{"the history is shorter than a first week", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{Reach: 3}), nil, "HTTP 400", "nothing"},
+		}, nil},
+		{"the analytics have just begun", []step{
+			{"2026-01-14", plain, nil, "begin on 2026-01-14", "nothing"},
+			{"2026-01-15", plain, nil, "", "2026-01-14, 1 known, 1d"},
+			{"2026-01-21", plain, nil, "", "2026-01-20, 7 known, 1d, 7d"},
+		}, nil},
+		{"the clock is set forward and back", []step{
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+			{"2026-06-04", plain, nil, "", all("2026-06-03")},
+			{"2026-05-31", plain, nil, "", all("2026-06-03")},
+			{"2026-06-05", plain, nil, "", all("2026-06-04")},
+		}, nil},
+		{"weeks pass without a reading", []step{
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+			{"2026-12-31", plain, nil, "", all("2026-12-30")},
+		}, nil},
+		{"nothing agrees", []step{
+			{"2026-05-31", idle(fakeapi.Unknowns{Unwritten: days("2026-05-30", 7)}), nil, "activity counts 12 active users on 2026-05-30, but users has 0", "nothing"},
+			{"2026-05-31", plain, nil, "", all("2026-05-30")},
+		}, []string{"2026-05-29", "2026-05-28", "2026-05-27", "2026-05-26", "2026-05-25", "2026-05-24"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(12)...)
+			for i, step := range tt.steps {
+				w.analytics.Choose(step.unknowns)
+				if step.fails != nil {
+					w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: step.fails})
+				}
+				err := w.read(t.Context(), noon(step.at))
+				w.api.ClearFaults()
+				if text := fmt.Sprint(err); (err == nil) != (step.err == "") || !strings.Contains(text, step.err) {
+					t.Errorf("step %d: error %v, want %q", i, err, step.err)
+				}
+				if got := shown(w.last()); got != step.shown {
+					t.Errorf("step %d: %s, want %s", i, got, step.shown)
+				}
+			}
+			w.checkLines(t, tt.lines...)
+		})
+	}
+}
+
+// A failure loses none of the days that were read before it, and the next reading goes on
+// from there. What each failure is: on the way back, on a page after the first.
+func TestFailureOnTheWayBack(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		serve fakeapi.Behavior
+		err   string
+	}{
+		{"500", fakeapi.Status(500), "HTTP 500"},
+		{"429", fakeapi.Status(429, "Retry-After", "7200"), "HTTP 429"},
+		{"403", fakeapi.Refuse(403, "insufficient_role"), "Enterprise plan, and a personal API key of a Manager or Owner"},
+		{"another day", fakeapi.EditRows(func(row map[string]any) { row["date"] = "2026-05-02" }), "is 2026-05-02, but 2026-05-01 was asked for"},
+		{"below zero", fakeapi.EditRows(func(row map[string]any) { row["messages"] = -1 }), "below zero"},
+		{"text", fakeapi.EditRows(func(row map[string]any) { row["messages"] = "1" }), "not a number"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(150)...)
+			w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Page: 2, Serve: fakeapi.OnDay("2026-05-01", tt.serve)})
+			if err := w.read(t.Context(), may31); err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("error %v, want one about %q", err, tt.err)
+			}
+			if got := shown(w.last()); got != "2026-05-30, 29 known, 1d, 7d" {
+				t.Error(got)
+			}
+			w.api.ClearFaults()
+			if v, n := w.mustRead(t, may31.Add(time.Hour)); n != 4+61*3 || v.KnownDays != 90 {
+				t.Errorf("the next reading: %d requests; %s", n, shown(v))
+			}
+		})
+	}
+}
+
+func TestFailureOfATotal(t *testing.T) {
+	for _, endpoint := range []string{"activity", "tokens", "users"} {
+		w := newWorld(t, everyDay(1)...)
+		w.mustRead(t, may31)
+		for serve, part := range map[string]fakeapi.Behavior{
+			"HTTP 500":         fakeapi.Status(500),
+			"read " + endpoint: fakeapi.Respond(http.StatusOK, "application/json", "{}"),
+			"Enterprise":       fakeapi.Refuse(403, "enterprise_required"),
+		} {
+			w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + endpoint, Serve: part})
+			err := w.read(t.Context(), noon("2026-06-01"))
+			if err == nil || !strings.Contains(err.Error(), serve) || !errors.As(err, new(*factoryapi.Error)) {
+				t.Errorf("%s: error %v, want one about %s", endpoint, err, serve)
+			}
+			w.api.ClearFaults()
+		}
+		if got := shown(w.last()); got != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" {
+			t.Errorf("%s: %s", endpoint, got)
+		}
+	}
+}
+
+// Credits by model and limits are a complement: without them, the rest is shown.
+func TestComplements(t *testing.T) {
+	limits := fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"a@acme.example": 1_000_000}}
+	byModel := func(behavior fakeapi.Behavior) fakeapi.Fault {
+		return fakeapi.Fault{Path: fakeapi.AnalyticsPath + "tokens", Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
+			if r.URL.Query().Has("group_by") {
+				behavior(w, r, page)
+			} else {
+				fakeapi.Respond(http.StatusOK, "application/json", string(page))(w, r, page)
+			}
+		}}
+	}
+	for _, tt := range []struct {
+		name   string
+		fault  fakeapi.Fault
+		models string
+		limits factoryapi.CreditLimits
+		line   string
+	}{
+		{"all is well", fakeapi.Fault{Path: "/nowhere"}, "map[plain:3000]", limitsOf(2_000_000, 1), ""},
+		{"no group_by", byModel(fakeapi.Status(400)), "map[]", limitsOf(2_000_000, 1), "HTTP 400"},
+		{"rows without a model", byModel(fakeapi.EditRows(func(row map[string]any) { delete(row, "group_key") })), "map[]", limitsOf(2_000_000, 1), "group_key"},
+		{"too much", byModel(fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 3100 })), "map[]", limitsOf(2_000_000, 1), "more credits than the whole organization"},
+		{"rounded", byModel(fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 3003 })), "map[plain:3003]", limitsOf(2_000_000, 1), ""},
+		{"no limits", fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: fakeapi.Status(403)}, "map[plain:3000]", factoryapi.CreditLimits{}, ""},
+		{"limits that are no JSON", fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: fakeapi.Respond(200, "text/html", "<p>")}, "map[plain:3000]", factoryapi.CreditLimits{}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(3)...)
+			w.analytics.SetLimits(limits)
+			w.api.Inject(tt.fault)
+			for range 2 {
+				v, _ := w.mustRead(t, may31)
+				if got := fmt.Sprint(v.CreditsByModel); got != tt.models || v.Limits != tt.limits || v.KnownDays != 90 {
+					t.Errorf("models %s, limits %+v, %s; want %s, %+v", got, v.Limits, shown(v), tt.models, tt.limits)
+				}
+			}
+			if tt.line == "" {
+				w.checkLines(t)
+			} else {
+				w.checkLines(t, tt.line)
+			}
+		})
+	}
+}
+
+func limitsOf(global, users float64) factoryapi.CreditLimits {
+	return factoryapi.CreditLimits{Global: factoryapi.Number{Value: global, Valid: true}, OfUsers: factoryapi.Number{Value: users, Valid: true}}
+}
+
+// The rows of users that consumed more than the organization are not believed in that.
+func TestUsersWhoConsumedMoreThanTheOrganization(t *testing.T) {
+	w := newWorld(t, everyDay(3)...)
+	w.usersFail("2026-05-29", fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 1100 }))
+	v, _ := w.mustRead(t, may31)
+	if !v.Windows[0].Priced || v.Windows[1].Priced || did(v, "user_0") != "used 1000, used 7100, used 30100, used 90100" {
+		t.Errorf("%+v; %s", v.Windows, did(v, "user_0"))
+	}
+	w.checkLines(t, "more credits than the whole organization, so credits of users are not shown day=2026-05-29 users=3300 organization=3000")
+}
+
+// A reading that is stopped says so, and loses nothing.
+func TestStop(t *testing.T) {
+	w := newWorld(t, everyDay(1)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	w.clock = may31
+	err := w.ledger.Read(ctx, w.source, may31, func(v *usage.View) {
+		if v.KnownDays == 10 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if _, n := w.mustRead(t, may31); n != 4+80+80 {
+		t.Errorf("%d requests after it", n)
+	}
+}
+
+// The day of a reading is fixed when it begins, also if midnight passes.
+func TestMidnightPasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, everyDay(2)...)
+		time.Sleep(time.Until(time.Date(2026, 5, 31, 23, 59, 55, 0, time.UTC)))
+		w.analytics.Now = time.Now
+		w.api.SetLatency(200 * time.Millisecond)
+		if err := w.ledger.Read(t.Context(), w.source, time.Now(), func(v *usage.View) { w.views = append(w.views, v) }); err != nil {
+			t.Fatal(err)
+		}
+		if got := shown(w.last()); got != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" || factoryapi.DayOf(time.Now()).String() != "2026-06-01" {
+			t.Errorf("at %s: %s", time.Now(), got)
+		}
+	})
+}
+
+// Whatever the analytics send, what is kept of it is bounded.
+func TestBounds(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		members int
+		source  many
+		err     string
+	}{
+		{"users", 150, many{rows: 1 << 30, ids: 1 << 30}, "more than 50000 users"},
+		{"rows", 150, many{rows: 1 << 30, ids: 1}, "more than 50000 rows of users on 2026-05-30"},
+		{"more in a large organization", 40_000, many{rows: 1 << 30, ids: 1}, "more than 80000 rows"},
+		{"days", 150, many{rows: 50_000, ids: 50_000, credits: 1 << 50}, "more than 15 MiB: shorten the longest --collector.window"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ledger := usage.NewLedger(usage.Config{Windows: []int{90}, Members: func() int { return tt.members }})
+			for range 2 {
+				err := ledger.Read(t.Context(), tt.source, may31, func(*usage.View) {})
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("error %v, want one about %q", err, tt.err)
+				}
+			}
+		})
+	}
+}
+
+// Users come and go for months, and no more is kept than of the days of the window.
+func TestUsersWhoComeAndGo(t *testing.T) {
+	ledger := usage.NewLedger(usage.Config{Windows: []int{7}, Members: func() int { return 0 }})
+	var last *usage.View
+	source := many{rows: 6000, ids: 6000, ofDay: true}
+	for i := range 30 {
+		now := noon("2026-02-10").AddDate(0, 0, i)
+		if err := ledger.Read(t.Context(), source, now, func(v *usage.View) { last = v }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last.Users != 7*6000 || last.Used != 7*6000 {
+		t.Errorf("%d users, of whom %d used the product, want those of 7 days", last.Users, last.Used)
+	}
+}
+
+// many are analytics with so many rows on each day, whose ids repeat after so many: on
+// the next day, or never.
+type many struct {
+	rows, ids int
+	ofDay     bool
+	credits   float64
+}
+
+func (m many) Activity(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Activity, error) {
+	return map[factoryapi.Day]factoryapi.Activity{days.Last: {}}, nil
+}
+
+func (m many) Tokens(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Tokens, error) {
+	return map[factoryapi.Day]factoryapi.Tokens{days.Last: {}}, nil
+}
+
+func (m many) CreditsByModel(context.Context, factoryapi.Days) (map[factoryapi.Day]map[string]float64, error) {
+	return nil, nil
+}
+
+func (m many) CreditLimits(context.Context) (factoryapi.CreditLimits, error) {
+	return factoryapi.CreditLimits{}, nil
+}
+
+func (m many) Usage(_ context.Context, day factoryapi.Day) iter.Seq2[[]factoryapi.Usage, error] {
+	return func(yield func([]factoryapi.Usage, error) bool) {
+		one := factoryapi.Number{Value: 1, Valid: true}
+		prefix := ""
+		if m.ofDay {
+			prefix = day.String()
+		}
+		for i := range m.rows {
+			row := factoryapi.Usage{UserID: prefix + strconv.Itoa(i%m.ids), Sessions: one, Credits: factoryapi.Number{Value: m.credits, Valid: true}}
+			if !yield([]factoryapi.Usage{row}, nil) {
+				return
+			}
+		}
+	}
+}
