@@ -31,7 +31,7 @@ type Config struct {
 	Census   census.Config
 	Schedule Schedule
 	// Analytics are read once a day, if they are set.
-	Analytics usage.Analytics
+	Analytics usage.Source
 	// SeatLimit is the number of seats bought; zero if it is not known.
 	SeatLimit int
 	Logger    *slog.Logger
@@ -53,7 +53,9 @@ type Collector struct {
 	// Only the listing under way uses these, and there is never a second one.
 	roster        census.Roster // of the newest complete listing without duplicates, nil before
 	listingOutage outage
-	// Only the reading under way uses this.
+	unmatched     bool // the newest listing has none of the users of the analytics
+	// Only the reading under way uses these.
+	ledger        *usage.Ledger
 	readingOutage outage
 }
 
@@ -65,6 +67,11 @@ func New(lister Lister, cfg Config) *Collector {
 	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics(), seed: maphash.MakeSeed()}
 	c.listings = newListings(cfg.Schedule, c.list)
 	if cfg.Analytics != nil {
+		ledger := usage.Config{Logger: cfg.Logger, Members: c.members}
+		for _, window := range cfg.Census.Windows {
+			ledger.Windows = append(ledger.Windows, window.Days())
+		}
+		c.ledger = usage.NewLedger(ledger)
 		c.usageMetrics = newUsageMetrics()
 		c.readings = newReadings(c.read)
 	}
@@ -101,6 +108,14 @@ func (c *Collector) usage() usageState {
 		return usageState{}
 	}
 	return c.readings.shown()
+}
+
+// members returns how many members the newest complete listing has.
+func (c *Collector) members() int {
+	if past, _, _ := c.listings.state(nil); past.newest != nil {
+		return past.newest.Users
+	}
+	return 0
 }
 
 // LastListing returns when the listing that ended last did, zero if none has. It failed
@@ -147,7 +162,7 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 // list makes one listing: all pages or an error.
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	start := time.Now()
-	view := c.usage().usage
+	view := c.usage().view
 	counting := census.New(c.cfg.Census, start, view, c.seed)
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
@@ -172,6 +187,12 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		c.roster = roster
 	}
 	s := &snapshot{Counts: counts, usage: view, pages: pages, ended: end, duration: end.Sub(start)}
+	if unmatched := s.unmatched(); unmatched != c.unmatched {
+		c.unmatched = unmatched
+		if unmatched {
+			c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
+		}
+	}
 	c.logSuccess(s)
 	return s, nil
 }
@@ -196,14 +217,9 @@ func (c *Collector) logSuccess(s *snapshot) {
 }
 
 // read makes one reading of the analytics.
-func (c *Collector) read(ctx context.Context, newest *usage.View) (*usage.View, error) {
-	start := time.Now()
-	var lengths []time.Duration
-	for _, window := range c.cfg.Census.Windows {
-		lengths = append(lengths, window.Length)
-	}
-	view, err := usage.Read(ctx, c.cfg.Analytics, lengths, newest)
-	duration := time.Since(start)
+func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage.View)) error {
+	err := c.ledger.Read(ctx, c.cfg.Analytics, now, publish)
+	duration := time.Since(now)
 	switch {
 	case errors.Is(err, context.Canceled):
 		c.cfg.Logger.Debug("Reading of the analytics canceled", "duration", duration)
@@ -213,10 +229,10 @@ func (c *Collector) read(ctx context.Context, newest *usage.View) (*usage.View, 
 			c.cfg.Logger.Error("Cannot read the analytics; this reason is logged once", "err", err)
 		}
 	default:
-		c.cfg.Logger.Debug("Reading of the analytics complete", "day", view.Day(), "duration", duration)
+		c.cfg.Logger.Debug("Reading of the analytics complete", "duration", duration)
 		if lasted, ok := c.readingOutage.end(); ok {
-			c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second), "day", view.Day())
+			c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second))
 		}
 	}
-	return view, err
+	return err
 }

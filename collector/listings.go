@@ -29,6 +29,12 @@ type snapshot struct {
 	duration time.Duration
 }
 
+// unmatched reports whether not one of the users of the analytics is a member: their ids
+// are written differently then, and nothing can be told of members.
+func (s *snapshot) unmatched() bool {
+	return s.usage != nil && s.usage.Users > 0 && s.Users > 0 && s.InUsage == 0
+}
+
 // listings decides when to list: when somebody waits for a listing.
 type listings struct {
 	schedule Schedule

@@ -3,6 +3,7 @@ package collector
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"factory_exporter/collector/usage"
@@ -17,26 +18,42 @@ const (
 	// readingPause is the least time between the end of a reading that has not brought
 	// the newest day and the start of the next.
 	readingPause = time.Hour
-	// maxDaysPast is how many days ago the day of a reading may be and still be shown.
-	maxDaysPast = 3
+	// maxRetryAfter bounds how long the API may put off the next reading.
+	maxRetryAfter = 24 * time.Hour
 )
 
 // readings decides when to read the analytics: when there is a scrape, and the day
 // before it is not known yet. Nobody waits for a reading.
-type readings struct{ *task[usage.View] }
+type readings struct {
+	*task[reading]
+	// view is what is known, by a reading that is still under way as well. It is nil
+	// before the first day is.
+	view atomic.Pointer[usage.View]
+}
 
-func newReadings(read func(ctx context.Context, newest *usage.View) (*usage.View, error)) *readings {
-	return &readings{newTask(readingTimeout, read)}
+// reading is a reading that succeeded.
+type reading struct{ due, newest factoryapi.Day } // the day that it looked for, and the day that is known
+
+func newReadings(read func(ctx context.Context, now time.Time, publish func(*usage.View)) error) *readings {
+	r := &readings{}
+	r.task = newTask(readingTimeout, func(ctx context.Context, _ *reading) (*reading, error) {
+		now := time.Now()
+		if err := read(ctx, now, r.view.Store); err != nil {
+			return nil, err
+		}
+		return &reading{dayBefore(now), r.view.Load().Day}, nil
+	})
+	return r
 }
 
 // start starts a reading if one is due.
 func (r *readings) start() {
-	r.join(func(past history[usage.View]) bool { return readingIsDue(past, time.Now()) })
+	r.join(func(past history[reading]) bool { return readingIsDue(past, time.Now()) })
 }
 
 // usageState is what a scrape may show of the readings.
 type usageState struct {
-	usage *usage.View // nil if none is new enough
+	view  *usage.View // nil if none is new enough
 	up    bool
 	today factoryapi.Day
 }
@@ -45,28 +62,30 @@ type usageState struct {
 func (r *readings) shown() usageState {
 	past, _, _ := r.state(nil)
 	s := usageState{up: past.up(), today: factoryapi.DayOf(time.Now())}
-	if s.mayShow(past.newest) {
-		s.usage = past.newest
+	if view := r.view.Load(); s.mayShow(view) {
+		s.view = view
 	}
 	return s
 }
 
-// mayShow reports whether u is new enough. There may be no u.
-func (s usageState) mayShow(u *usage.View) bool { return u != nil && s.today-u.Day() <= maxDaysPast }
+// mayShow reports whether a view is new enough. There may be none.
+func (s usageState) mayShow(view *usage.View) bool {
+	return view != nil && s.today-view.Day <= usage.MaxDaysPast
+}
 
-func readingIsDue(past history[usage.View], now time.Time) bool {
+func readingIsDue(past history[reading], now time.Time) bool {
 	switch {
 	case past.ended.IsZero():
 		return true
 	case past.err != nil:
 		pause := readingPause
 		if failure, ok := errors.AsType[*factoryapi.Error](past.err); ok {
-			pause = max(pause, failure.RetryAfter)
+			pause = max(pause, min(failure.RetryAfter, maxRetryAfter))
 		}
 		return age(past.ended, now) >= pause
-	case past.newest.Day() >= dayBefore(now):
+	case past.newest.newest >= dayBefore(now):
 		return false
-	case past.newest.Day() == dayBefore(past.ended):
+	case past.newest.newest >= past.newest.due:
 		return true // a day has ended since
 	default: // the day before is late, or has no row
 		return age(past.ended, now) >= readingPause

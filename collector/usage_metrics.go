@@ -1,9 +1,15 @@
 package collector
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"factory_exporter/collector/census"
+	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 )
 
@@ -16,9 +22,14 @@ type usageMetrics struct {
 	sessions               *prometheus.Desc
 	messages, userMessages *prometheus.Desc
 	credits                *prometheus.Desc
+	creditsByModel         *prometheus.Desc
 	tokens                 *prometheus.Desc
 
-	used, unused, usedByAttribute, unusedByAttribute *prometheus.Desc
+	knownDays, activeDays, unknownUsers *prometheus.Desc
+	creditLimit, creditLimitsOfUsers    *prometheus.Desc
+
+	used, unused, usedByAttribute, unusedByAttribute  *prometheus.Desc
+	memberCredits, creditsByAttribute, creditsPerUser *prometheus.Desc
 
 	descs // all of the above
 }
@@ -30,6 +41,12 @@ func newUsageMetrics() *usageMetrics {
 		"1 if the newest ended reading of the analytics succeeded. 0 if it failed, or if none has ended yet.")
 	m.day = desc("factory_usage_day_timestamp_seconds",
 		"When the day began that the usage metrics are of. Days are in UTC.")
+	m.knownDays = desc("factory_usage_known_days",
+		"How many days in a row are known, back from the day that the usage metrics are of. A window has numbers once all its days are known.")
+	m.activeDays = desc("factory_usage_active_days",
+		"Days of the window on which anybody used the product.", "window")
+	m.unknownUsers = desc("factory_usage_unknown_users",
+		"Users of the product within the longest window that is known who are not in the list of members: people who left, and service accounts.")
 	m.active = desc("factory_usage_active_users",
 		"Active users as the analytics count them: in the day, in the 7 days and in the 30 days that end with it.", "window")
 	m.activeByClient = desc("factory_usage_active_users_by_client",
@@ -42,6 +59,12 @@ func newUsageMetrics() *usageMetrics {
 		"Messages of the day that users wrote, as the analytics count them.")
 	m.credits = desc("factory_usage_credits",
 		"Factory Standard Credits of the day, which the analytics call billable tokens.")
+	m.creditsByModel = desc("factory_usage_credits_by_model",
+		"Factory Standard Credits of the day by the model that consumed them: the 20 models with the most. The model (other) sums the rest.", "model")
+	m.creditLimit = desc("factory_usage_credit_limit",
+		"Limit of Factory Standard Credits for each user who has no limit of their own. Absent if none is set, or if it may not be read.")
+	m.creditLimitsOfUsers = desc("factory_usage_credit_limits_of_users",
+		"Users who have a limit of Factory Standard Credits of their own.")
 	m.tokens = desc("factory_usage_tokens",
 		"Raw tokens of the day, by kind: input, output, cache_read or cache_write.", "kind")
 
@@ -53,6 +76,12 @@ func newUsageMetrics() *usageMetrics {
 		"Members who used the product within the window, by the value of an attribute.", "attribute", "value", "window")
 	m.unusedByAttribute = desc("factory_users_unused_by_attribute",
 		"Members with an account older than the window who did not use the product within the window, by the value of an attribute.", "attribute", "value", "window")
+	m.memberCredits = desc("factory_users_credits",
+		"Factory Standard Credits that members consumed within the window.", "window")
+	m.creditsByAttribute = desc("factory_users_credits_by_attribute",
+		"Factory Standard Credits that members consumed within the window, by the value of an attribute.", "attribute", "value", "window")
+	m.creditsPerUser = desc("factory_users_credits_per_user",
+		"Factory Standard Credits of each member who used the product within the window. A snapshot: do not use rate() or increase() on it.", "window")
 	return m
 }
 
@@ -60,30 +89,64 @@ func newUsageMetrics() *usageMetrics {
 // did not tell has no series.
 func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listing *snapshot, windows []census.Window) {
 	gauge := gaugesTo(ch)
+	gauge(m.up, boolean(s.up))
+	if listing != nil && s.mayShow(listing.usage) { // which may be an older view
+		m.collectMembers(ch, listing, windows)
+	}
+	if s.view != nil {
+		m.collectOrganization(ch, s.view, windows)
+	}
+}
+
+// collectMembers sends what the members of a listing did.
+func (m *usageMetrics) collectMembers(ch chan<- prometheus.Metric, listing *snapshot, windows []census.Window) {
+	gauge := gaugesTo(ch)
+	view := listing.usage
+	if longest := view.Longest(); longest >= 0 {
+		gauge(m.unknownUsers, float64(view.Used-listing.Windows[longest].Used))
+	}
+	if listing.unmatched() {
+		return
+	}
+	for i, window := range windows {
+		if !view.Covers(i) {
+			continue
+		}
+		counts, label := listing.Windows[i], window.Label
+		gauge(m.used, float64(counts.Used), label)
+		gauge(m.unused, float64(counts.Unused), label)
+		for _, g := range listing.Groups {
+			gauge(m.usedByAttribute, float64(g.Windows[i].Used), g.Attribute, g.Value, label)
+			gauge(m.unusedByAttribute, float64(g.Windows[i].Unused), g.Attribute, g.Value, label)
+		}
+		if !view.Windows[i].Priced {
+			continue
+		}
+		gauge(m.memberCredits, float64(counts.Credits), label)
+		for _, g := range listing.Groups {
+			gauge(m.creditsByAttribute, float64(g.Windows[i].Credits), g.Attribute, g.Value, label)
+		}
+		perUser := listing.Credits[i]
+		ch <- prometheus.MustNewConstHistogram(m.creditsPerUser, perUser.Count, perUser.Sum, perUser.Buckets, label)
+	}
+}
+
+// collectOrganization sends what the analytics tell of the whole organization.
+func (m *usageMetrics) collectOrganization(ch chan<- prometheus.Metric, view *usage.View, windows []census.Window) {
+	gauge := gaugesTo(ch)
 	optional := func(d *prometheus.Desc, number factoryapi.Number, labels ...string) {
 		if number.Valid {
 			gauge(d, number.Value, labels...)
 		}
 	}
-	gauge(m.up, boolean(s.up))
-	if listing != nil && s.mayShow(listing.usage) { // which may be an older reading
-		for i, window := range windows {
-			if !listing.usage.Covers(i) {
-				continue
-			}
-			gauge(m.used, float64(listing.Windows[i].Used), window.Label)
-			gauge(m.unused, float64(listing.Windows[i].Unused), window.Label)
-			for _, g := range listing.Groups {
-				gauge(m.usedByAttribute, float64(g.Windows[i].Used), g.Attribute, g.Value, window.Label)
-				gauge(m.unusedByAttribute, float64(g.Windows[i].Unused), g.Attribute, g.Value, window.Label)
-			}
+	gauge(m.day, seconds(view.Day.Start()))
+	gauge(m.knownDays, float64(view.KnownDays))
+	for i, window := range windows {
+		if view.Covers(i) {
+			gauge(m.activeDays, float64(view.Windows[i].ActiveDays), window.Label)
 		}
 	}
-	if s.usage == nil {
-		return
-	}
-	gauge(m.day, seconds(s.usage.Day().Start()))
-	activity, tokens := s.usage.Activity(), s.usage.Tokens()
+	activity, tokens := &view.Activity, &view.Tokens
 	optional(m.active, activity.Daily, "1d")
 	optional(m.active, activity.Weekly, "7d")
 	optional(m.active, activity.Monthly, "30d")
@@ -94,8 +157,29 @@ func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listin
 	optional(m.messages, activity.Messages)
 	optional(m.userMessages, activity.UserMessages)
 	optional(m.credits, tokens.Billable)
+	for model, credits := range largestModels(view.CreditsByModel) {
+		gauge(m.creditsByModel, credits, census.LabelValue(model))
+	}
 	optional(m.tokens, tokens.Input, "input")
 	optional(m.tokens, tokens.Output, "output")
 	optional(m.tokens, tokens.CacheRead, "cache_read")
 	optional(m.tokens, tokens.CacheWrite, "cache_write")
+	optional(m.creditLimit, view.Limits.Global)
+	optional(m.creditLimitsOfUsers, view.Limits.OfUsers)
+}
+
+// largestModels returns the models with the most credits, and the sum of all others.
+func largestModels(credits map[string]float64) map[string]float64 {
+	const most = 20
+	models := slices.SortedFunc(maps.Keys(credits), func(a, b string) int {
+		return cmp.Or(cmp.Compare(credits[b], credits[a]), strings.Compare(a, b))
+	})
+	largest := map[string]float64{}
+	for i, model := range models {
+		if i >= most {
+			model = census.OtherValue
+		}
+		largest[model] += credits[models[i]]
+	}
+	return largest
 }

@@ -18,6 +18,14 @@ type Window struct {
 	Length time.Duration
 }
 
+// Days returns the length of a window of whole days, and zero for another one.
+func (w Window) Days() int {
+	if w.Length%day != 0 {
+		return 0
+	}
+	return int(w.Length / day)
+}
+
 // Config says what a [Census] counts in addition to the plain totals.
 type Config struct {
 	Windows []Window
@@ -40,7 +48,10 @@ type Membership struct {
 }
 
 // WindowMembership says which counts of a window a user is in.
-type WindowMembership struct{ Active, Idle, New, Used, Unused bool }
+type WindowMembership struct {
+	Active, Idle, New, Used, Unused bool
+	Credits                         uint64 // that the user consumed
+}
 
 // Counts are the numbers of one listing.
 type Counts struct {
@@ -51,6 +62,10 @@ type Counts struct {
 	Groups        []GroupCounts // by attribute, the largest value first, NoValue and OtherValue last
 	PerUser       []UserTimes   // by id, with Config.PerUser
 	Duplicates    int           // entries whose id had already appeared
+	// InUsage are those whom the usage knows. Credits are, for each window that it covers,
+	// those of each user who used the product within it.
+	InUsage int
+	Credits []histogram
 	// Timestamps that could not be read. The API document requires createdAt, so one that
 	// is missing counts as well.
 	InvalidCreatedAt, InvalidLastSignInAt int
@@ -61,10 +76,11 @@ type WindowCounts struct {
 	Active int // signed in within the window
 	Idle   int // account older than the window, no sign-in within it
 	New    int // account made within the window
-	// The window of these ends with the newest day of the usage. Both are zero where the
+	// The window of these ends with the newest day of the usage. They are zero where the
 	// usage does not cover the window.
-	Used   int // used the product within the window
-	Unused int // account older than the window, no use within it
+	Used    int    // used the product within the window
+	Unused  int    // account older than the window, no use within it
+	Credits uint64 // consumed within the window
 }
 
 // UserTimes are the timestamps of one user. An unknown one is not Valid.
@@ -84,12 +100,13 @@ type Census struct {
 	usage *usage.View // nil if it is not known
 	seed  maphash.Seed
 
-	seen   map[uint64]struct{} // fingerprints of the ids
-	in     Membership          // of the user at hand
-	counts Counts              // without windows and groups
-	all    tallies             // of one group
-	ages   ageCounts
-	groups []groups // by attribute
+	seen    map[uint64]struct{} // fingerprints of the ids
+	in      Membership          // of the user at hand
+	counts  Counts              // without windows and groups
+	all     tallies             // of one group
+	ages    ageCounts
+	credits []creditCounts // by window, none without usage
+	groups  []groups       // by attribute
 }
 
 // New begins a census at the instant now. view is of the same windows, or nil. Rosters of
@@ -99,6 +116,9 @@ func New(cfg Config, now time.Time, view *usage.View, seed maphash.Seed) *Census
 	c.in.Windows = make([]WindowMembership, len(cfg.Windows))
 	c.all = c.newTallies()
 	c.all.addGroup()
+	if view != nil {
+		c.credits = make([]creditCounts, len(cfg.Windows))
+	}
 	for _, attribute := range cfg.GroupBy {
 		c.groups = append(c.groups, groups{attribute, map[string]int{}, c.newTallies()})
 	}
@@ -158,15 +178,22 @@ func (c *Census) classify(user *factoryapi.User) {
 	default:
 		c.counts.InvalidLastSignInAt++
 	}
-	use := c.usage.Of(user.ID)
+	known := c.usage.Of(user.ID)
+	if known.Known() {
+		c.counts.InUsage++
+	}
 	for i, window := range c.cfg.Windows {
 		in := &c.in.Windows[i]
 		in.Active = signedIn && sinceSignIn <= window.Length
 		in.New = created && sinceCreation <= window.Length
 		in.Idle = created && !in.New && !in.Active && !mayHaveSignedIn
 		if c.usage.Covers(i) {
-			in.Used = use.In(i).Used
-			in.Unused = created && user.CreatedAt.Time.Before(c.usage.Begin(i)) && !in.Used && !use.In(i).Unclear
+			use := known.In(i)
+			in.Used, in.Credits = use.Used, use.Credits
+			in.Unused = created && user.CreatedAt.Time.Before(c.usage.Windows[i].First.Start()) && !use.Used && !use.Unclear
+			if use.Used {
+				c.credits[i].add(use.Credits)
+			}
 		}
 	}
 }
@@ -177,6 +204,9 @@ func (c *Census) Counts() Counts {
 	counts.Users = int(c.all.users[0])
 	counts.Windows = c.all.counts(0)
 	counts.SignInAges = c.ages.histogram()
+	for i := range c.credits {
+		counts.Credits = append(counts.Credits, c.credits[i].histogram())
+	}
 	for i := range c.groups {
 		counts.Groups = append(counts.Groups, c.groups[i].largest(c.cfg.GroupLimit)...)
 	}

@@ -80,7 +80,10 @@ type tallies struct {
 
 type (
 	windowTally struct{ active, idle, new uint32 }
-	usageTally  struct{ used, unused uint32 }
+	usageTally  struct {
+		used, unused uint32
+		credits      uint64
+	}
 )
 
 // addGroup adds an empty group and returns its number.
@@ -105,6 +108,7 @@ func (t *tallies) add(group int, in []WindowMembership) {
 			usage := &t.usage[group*t.size+i]
 			increment(&usage.used, in[i].Used)
 			increment(&usage.unused, in[i].Unused)
+			usage.credits += in[i].Credits
 		}
 	}
 }
@@ -127,6 +131,7 @@ func (t *tallies) addTo(sum *GroupCounts, group int) {
 			usage := t.usage[group*t.size+i]
 			w.Used += int(usage.used)
 			w.Unused += int(usage.unused)
+			w.Credits += usage.credits
 		}
 	}
 }

@@ -4,25 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const key = "fk-0123456789abcdef"
-
-type staticKey string
-
-func (k staticKey) Key(context.Context) string { return string(k) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // noon of a day, written 2026-01-14.
 func noon(day string) time.Time {
@@ -68,22 +60,11 @@ type world struct {
 
 func newWorld(t testing.TB, workers ...fakeapi.Worker) *world {
 	t.Helper()
-	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), key), lines: new([]string)}
+	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key), lines: new([]string)}
 	w.analytics.Now = func() time.Time { return w.clock }
 	w.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
 	w.api.SetAnalytics(w.analytics)
-	pipe, stop := fakeapi.Serve(w.api)
-	t.Cleanup(func() {
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := factoryapi.New(factoryapi.Config{URL: "http://localhost", Credentials: staticKey(key), Transport: &http.Transport{DialContext: pipe.DialContext}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.CloseIdleConnections)
-	w.source = client
+	w.source = harness.Client(t, w.api, factoryapi.Config{})
 	w.config = usage.Config{Windows: []int{1, 7, 30, 90}, Logger: slog.New(recorder{lines: w.lines})}
 	w.restart()
 	return w
@@ -127,9 +108,9 @@ func shown(v *usage.View) string {
 		return "nothing"
 	}
 	text := fmt.Sprintf("%s, %d known", v.Day, v.KnownDays)
-	for i, window := range v.Windows {
-		if window.Covered() {
-			text += fmt.Sprintf(", %dd", []int{1, 7, 30, 90}[i])
+	for i, length := range []int{1, 7, 30, 90} {
+		if v.Covers(i) {
+			text += fmt.Sprintf(", %dd", length)
 		}
 	}
 	return text

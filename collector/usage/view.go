@@ -27,10 +27,10 @@ type View struct {
 	*people
 }
 
-// Window is what is known of a range of days that ends with View.Day.
+// Window is what is known of a range of days that ends with View.Day. It is zero if some
+// of the days are not known.
 type Window struct {
-	// First is the first day of the window. It is zero if the window is not covered: some
-	// of its days are not known.
+	// First is the first day of the window.
 	First factoryapi.Day
 	// ActiveDays is on how many days anybody used the product.
 	ActiveDays int
@@ -38,8 +38,20 @@ type Window struct {
 	Priced bool
 }
 
-// Covered reports whether all days of the window are known.
-func (w Window) Covered() bool { return w.First != 0 }
+// Covers reports whether all days of the window of an index are known. There may be no v,
+// which covers nothing.
+func (v *View) Covers(window int) bool { return v != nil && v.Windows[window].First != 0 }
+
+// Longest returns the index of the longest window that is covered, and -1 if none is.
+func (v *View) Longest() int {
+	longest := -1
+	for i, window := range v.Windows {
+		if v.Covers(i) && (longest < 0 || window.First < v.Windows[longest].First) {
+			longest = i
+		}
+	}
+	return longest
+}
 
 // people are the users of the known days.
 type people struct {
@@ -61,8 +73,11 @@ type User struct {
 	number uint32
 }
 
-// Of returns what is known of the user of an id.
+// Of returns what is known of the user of an id. There may be no v.
 func (v *View) Of(id string) User {
+	if v == nil {
+		return User{}
+	}
 	if number, ok := v.numbers[maphash.String(v.seed, id)]; ok {
 		return User{v.people, number}
 	}
@@ -149,7 +164,6 @@ func (l *Ledger) sum(v *View) {
 			}
 		}
 	}
-	longest := 0
 	for i, days := range l.cfg.Windows {
 		if days == 0 || days > v.KnownDays {
 			continue
@@ -168,12 +182,11 @@ func (l *Ledger) sum(v *View) {
 			}
 		}
 		v.Windows[i], v.in[i] = w, in
-		if days > longest {
-			longest, v.Used = days, 0
-			for _, use := range in.use {
-				if use&used != 0 {
-					v.Used++
-				}
+	}
+	if longest := v.Longest(); longest >= 0 {
+		for _, use := range v.in[longest].use {
+			if use&used != 0 {
+				v.Used++
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -90,6 +91,7 @@ type user struct {
 	created, signIn factoryapi.Timestamp
 	attributes      []string
 	lastUsed        factoryapi.Day
+	credits         string // empty if they are not known
 }
 
 // Print prints the users to stdout: all of them, or nothing and an error. On a terminal,
@@ -126,16 +128,16 @@ func readUsers(ctx context.Context, cfg Options, client *factoryapi.Client, prog
 		counting.Windows = []census.Window{cfg.Window}
 	}
 	if cfg.Usage {
-		// The column last_used looks back so far, or as far as the filter.
-		counting.Windows = append(counting.Windows, census.Window{Length: 90 * 24 * time.Hour})
-		progress.show("Reading the analytics")
+		if !cfg.needsUsage() {
+			counting.Windows = append(counting.Windows, census.Window{Length: usageWindow})
+		}
 		var err error
-		if view, err = readUsage(ctx, client, counting.Windows); err != nil {
+		if view, err = readUsage(ctx, client, counting.Windows, progress); err != nil {
 			return nil, fmt.Errorf("cannot read the analytics: %w", err)
 		}
 	}
 	if cfg.needsUsage() && !view.Covers(0) {
-		return nil, fmt.Errorf("--%s=%s: the window is too long, because the analytics tell of %s to %s only", cfg.Filters[0], cfg.Window.Label, factoryapi.FirstDay, view.Day())
+		return nil, fmt.Errorf("--%s=%s: the window is too long, because the analytics tell of %s to %s only", cfg.Filters[0], cfg.Window.Label, view.Day-factoryapi.Day(view.KnownDays)+1, view.Day)
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, cfg.ListingTimeout)
@@ -153,14 +155,22 @@ func readUsers(ctx context.Context, cfg Options, client *factoryapi.Client, prog
 	return users, nil
 }
 
-func readUsage(ctx context.Context, client *factoryapi.Client, windows []census.Window) (*usage.View, error) {
+// usageWindow is what the columns last_used and credits are of, unless a filter has its own
+// window.
+const usageWindow = 30 * 24 * time.Hour
+
+// readUsage reads what the last window tells, and no more.
+func readUsage(ctx context.Context, client *factoryapi.Client, windows []census.Window, progress progress) (view *usage.View, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Hour)
 	defer cancel()
-	var lengths []time.Duration
-	for _, window := range windows {
-		lengths = append(lengths, window.Length)
-	}
-	return usage.Read(ctx, client, lengths, nil)
+	lengths := make([]int, len(windows))
+	lengths[len(windows)-1] = windows[len(windows)-1].Days()
+	progress.show("Reading the analytics")
+	err = usage.NewLedger(usage.Config{Windows: lengths}).Read(ctx, client, time.Now(), func(v *usage.View) {
+		view = v
+		progress.show(fmt.Sprintf("%d days of use read", v.KnownDays))
+	})
+	return view, err
 }
 
 // newUser keeps what is printed of a user, whose text is not kept.
@@ -175,7 +185,10 @@ func newUser(u *factoryapi.User, attributes []census.Attribute, view *usage.View
 		m.attributes = append(m.attributes, strings.Clone(attribute.Of(u)))
 	}
 	if view != nil {
-		m.lastUsed = view.LastUsed(u.ID)
+		m.lastUsed = view.Of(u.ID).LastUsed()
+		if last := len(view.Windows) - 1; view.Covers(last) && view.Windows[last].Priced {
+			m.credits = strconv.FormatUint(view.Of(u.ID).In(last).Credits, 10)
+		}
 	}
 	return m
 }
@@ -198,13 +211,13 @@ func write(w io.Writer, cfg Options, users []user) error {
 		columns = append(columns, attribute.String())
 	}
 	if cfg.Usage {
-		columns = append(columns, "last_used")
+		columns = append(columns, "last_used", "credits")
 	}
 	rows := func(yield func([]string) bool) {
 		for _, m := range users {
 			cells := append([]string{m.id, m.email, timestampCell(m.created), timestampCell(m.signIn)}, m.attributes...)
 			if cfg.Usage {
-				cells = append(cells, dayCell(m.lastUsed))
+				cells = append(cells, dayCell(m.lastUsed), m.credits)
 			}
 			if !yield(cells) {
 				return

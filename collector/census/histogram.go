@@ -45,3 +45,32 @@ func (a *ageCounts) histogram() histogram {
 	}
 	return h
 }
+
+// creditBuckets are the upper bounds of the histograms of credits.
+var creditBuckets = [...]uint64{ //nolint:gochecknoglobals // Go has no constant arrays
+	1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9,
+}
+
+// creditCounts gathers a histogram of credits.
+type creditCounts struct {
+	buckets    [len(creditBuckets)]uint64 // cumulative
+	count, sum uint64
+}
+
+func (c *creditCounts) add(credits uint64) {
+	c.count++
+	c.sum += credits
+	for i, bound := range creditBuckets {
+		if credits <= bound {
+			c.buckets[i]++
+		}
+	}
+}
+
+func (c *creditCounts) histogram() histogram {
+	h := histogram{Count: c.count, Sum: float64(c.sum), Buckets: make(map[float64]uint64, len(creditBuckets))}
+	for i, bound := range creditBuckets {
+		h.Buckets[float64(bound)] = c.buckets[i]
+	}
+	return h
+}
