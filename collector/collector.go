@@ -11,6 +11,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,7 +54,7 @@ type Collector struct {
 	// Only the listing under way uses these, and there is never a second one.
 	roster        census.Roster // of the newest complete listing without duplicates, nil before
 	listingOutage outage
-	unmatched     bool // the newest listing has none of the users of the analytics
+	unmatched     atomic.Bool // the newest listing has none of the users of the analytics
 	// Only the reading under way uses these.
 	ledger        *usage.Ledger
 	readingOutage outage
@@ -67,11 +68,7 @@ func New(lister Lister, cfg Config) *Collector {
 	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics(), seed: maphash.MakeSeed()}
 	c.listings = newListings(cfg.Schedule, c.list)
 	if cfg.Analytics != nil {
-		ledger := usage.Config{Logger: cfg.Logger, Members: c.members}
-		for _, window := range cfg.Census.Windows {
-			ledger.Windows = append(ledger.Windows, window.Days())
-		}
-		c.ledger = usage.NewLedger(ledger)
+		c.ledger = c.newLedger()
 		c.usageMetrics = newUsageMetrics()
 		c.readings = newReadings(c.read)
 	}
@@ -108,6 +105,14 @@ func (c *Collector) usage() usageState {
 		return usageState{}
 	}
 	return c.readings.shown()
+}
+
+func (c *Collector) newLedger() *usage.Ledger {
+	cfg := usage.Config{Logger: c.cfg.Logger, Members: c.members}
+	for _, window := range c.cfg.Census.Windows {
+		cfg.Windows = append(cfg.Windows, window.Days())
+	}
+	return usage.NewLedger(cfg)
 }
 
 // members returns how many members the newest complete listing has.
@@ -187,11 +192,8 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		c.roster = roster
 	}
 	s := &snapshot{Counts: counts, usage: view, pages: pages, ended: end, duration: end.Sub(start)}
-	if unmatched := s.unmatched(); unmatched != c.unmatched {
-		c.unmatched = unmatched
-		if unmatched {
-			c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
-		}
+	if unmatched := s.unmatched(); c.unmatched.Swap(unmatched) != unmatched && unmatched {
+		c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
 	}
 	c.logSuccess(s)
 	return s, nil
@@ -218,6 +220,9 @@ func (c *Collector) logSuccess(s *snapshot) {
 
 // read makes one reading of the analytics.
 func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage.View)) error {
+	if c.unmatched.Load() { // its ids may be others by now, and must not be mixed with these
+		c.ledger = c.newLedger()
+	}
 	err := c.ledger.Read(ctx, c.cfg.Analytics, now, publish)
 	duration := time.Since(now)
 	switch {

@@ -2,6 +2,7 @@ package collector_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
 	"slices"
@@ -27,7 +28,7 @@ func sleepUntil(t time.Time) { time.Sleep(time.Until(t)) }
 // working is an organization with an example of each way to use the product, or not to.
 func working() settings {
 	work := fakeapi.Work{Clients: []string{"web", "terminal-ui"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 5,
-		BillableTokens: 700, InputTokens: 400, OutputTokens: 100, CacheRead: 900, CacheWrite: 50}
+		Model: "plain", BillableTokens: 20_000, InputTokens: 400, OutputTokens: 100, CacheRead: 900, CacheWrite: 50}
 	var s settings
 	var workers []fakeapi.Worker
 	add := func(id, created string, on func(time.Time) (fakeapi.Work, bool)) {
@@ -49,7 +50,8 @@ func working() settings {
 	add("unreadable", "some time ago", nil)
 	workers = append(workers, fakeapi.Worker{ID: "left", On: fakeapi.OnDays(work, "2026-05-30")})
 	s.analytics = fakeapi.NewAnalytics(workers...)
-	s.collector.Census = windows("1d", "7d", "30d", "90d", "36h", "200d")
+	s.analytics.SetLimits(fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"every@acme.example": 5_000_000}})
+	s.collector.Census = windows("1d", "7d", "30d", "90d", "36h")
 	s.client = factoryapi.Config{PageSize: 2}
 	return s
 }
@@ -65,55 +67,44 @@ func (f *fixture) afterReading(t *testing.T) samples {
 func usedOf(window string) string   { return `factory_users_used{window="` + window + `"}` }
 func unusedOf(window string) string { return `factory_users_unused{window="` + window + `"}` }
 
-func TestUsedAndUnusedWhateverTheReferenceLeavesOpen(t *testing.T) {
-	asItIs := map[string][2]float64{"1d": {2, 6}, "7d": {3, 4}, "30d": {4, 3}, "90d": {5, 2}}
-	for _, tt := range []struct {
-		name     string
-		unknowns fakeapi.Unknowns
-		day      string
-		want     map[string][2]float64 // used and unused
-	}{
-		{"as it is", fakeapi.Unknowns{}, "2026-05-30", asItIs},
-		{"idle days have rows", fakeapi.Unknowns{IdleDays: true}, "2026-05-30", asItIs},
-		{"the last cursor is null", fakeapi.Unknowns{LastCursor: `null`}, "2026-05-30", asItIs},
-		{"the last cursor is empty", fakeapi.Unknowns{LastCursor: `""`}, "2026-05-30", asItIs},
-		{"long ranges are refused", fakeapi.Unknowns{MaxDays: 7}, "2026-05-30", asItIs},
-		{"yesterday is late", fakeapi.Unknowns{Late: true}, "2026-05-29",
-			map[string][2]float64{"1d": {1, 6}, "7d": {2, 4}, "30d": {3, 3}, "90d": {4, 2}}},
-		{"days are missing", fakeapi.Unknowns{Without: []string{"2026-05-05", "2026-05-26"}}, "2026-05-30",
-			map[string][2]float64{"1d": {2, 6}, "7d": {2, 5}, "30d": {2, 5}, "90d": {3, 4}}},
-		// Nothing is claimed of who has a row of zeros and of nulls.
-		{"sessions are null", fakeapi.Unknowns{Null: []string{"sessions"}}, "2026-05-30",
-			map[string][2]float64{"1d": {2, 5}, "7d": {3, 3}, "30d": {4, 2}, "90d": {5, 1}}},
-		{"all that tells of use is null", fakeapi.Unknowns{Null: []string{"sessions", "messages", "tool_calls"}}, "2026-05-30",
-			map[string][2]float64{"1d": {0, 5}, "7d": {0, 3}, "30d": {0, 2}, "90d": {0, 1}}},
-	} {
-		for form := fakeapi.RowPerUser; form <= fakeapi.UserWithRowPerDay; form++ {
-			t.Run(fmt.Sprintf("%s, form %d", tt.name, form), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					sleepUntil(may31)
-					s := working()
-					tt.unknowns.Rows = form
-					s.analytics.Choose(tt.unknowns)
-					f := newFixture(t, s)
-					got := f.afterReading(t)
-					want := samples{
-						"factory_usage_up":                    1,
-						"factory_users":                       10,
-						"factory_usage_day_timestamp_seconds": float64(parseDay(tt.day).Start().Unix()),
-						usedOf("36h"):                         absent,
-						unusedOf("36h"):                       absent,
-						usedOf("200d"):                        absent,
-						unusedOf("200d"):                      absent,
-					}
-					for window, counts := range tt.want {
-						want[usedOf(window)], want[unusedOf(window)] = counts[0], counts[1]
-					}
-					got.Check(t, "after the reading", want)
-				})
-			})
-		}
+// all are the numbers of working in each window.
+var all = samples{
+	"factory_usage_up": 1, "factory_usage_day_timestamp_seconds": startOf("2026-05-30"), "factory_usage_known_days": 90, "factory_usage_unknown_users": 1,
+	`factory_usage_active_days{window="1d"}`: 1, `factory_usage_active_days{window="7d"}`: 4, `factory_usage_active_days{window="30d"}`: 5, `factory_usage_active_days{window="90d"}`: 6,
+	usedOf("1d"): 2, usedOf("7d"): 3, usedOf("30d"): 4, usedOf("90d"): 5, usedOf("36h"): absent,
+	unusedOf("1d"): 6, unusedOf("7d"): 4, unusedOf("30d"): 3, unusedOf("90d"): 2, unusedOf("36h"): absent,
+	creditsOf("1d"): 40_000, creditsOf("7d"): 100_000, creditsOf("30d"): 120_000, creditsOf("90d"): 140_000, creditsOf("36h"): absent,
+	`factory_users_credits_per_user_count{window="7d"}`: 3, `factory_users_credits_per_user_sum{window="7d"}`: 100_000,
+	`factory_users_credits_per_user_bucket{window="7d",le="10000"}`: 0, `factory_users_credits_per_user_bucket{window="7d",le="20000"}`: 2, `factory_users_credits_per_user_bucket{window="7d",le="100000"}`: 3,
+	`factory_usage_active_users{window="1d"}`: 3, "factory_usage_sessions": 6, "factory_usage_credits": 60_000, `factory_usage_credits_by_model{model="plain"}`: 60_000,
+	"factory_usage_credit_limit": 2_000_000, "factory_usage_credit_limits_of_users": 1,
+}
+
+// none are the numbers of working where the analytics cannot be read.
+func none() samples {
+	missing := samples{}
+	for series := range all {
+		missing[series] = absent
 	}
+	missing["factory_usage_up"] = 0
+	return missing
+}
+
+// but returns samples with others in the place of some.
+func but(s, others samples) samples {
+	s = maps.Clone(s)
+	maps.Copy(s, others)
+	return s
+}
+
+func creditsOf(window string) string { return `factory_users_credits{window="` + window + `"}` }
+
+func startOf(day string) float64 {
+	at, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		panic(err) // it stands in a test
+	}
+	return float64(at.Unix())
 }
 
 func TestUsedByAttribute(t *testing.T) {
@@ -126,13 +117,17 @@ func TestUsedByAttribute(t *testing.T) {
 		s.collector.Census.GroupBy = harness.Attributes(t, "metadata.half", "metadata.all")
 		s.collector.Census.GroupLimit = 1
 		newFixture(t, s).afterReading(t).Check(t, "after the reading", samples{
-			`factory_users_used_by_attribute{attribute="metadata.half",value="0",window="7d"}`:         1, // every
-			`factory_users_used_by_attribute{attribute="metadata.half",value="(other)",window="7d"}`:   2, // week, young-worker
-			`factory_users_unused_by_attribute{attribute="metadata.half",value="0",window="7d"}`:       2, // month, never
-			`factory_users_unused_by_attribute{attribute="metadata.half",value="(other)",window="7d"}`: 2, // quarter, zero
-			`factory_users_used_by_attribute{attribute="metadata.all",value="same",window="7d"}`:       3,
-			`factory_users_unused_by_attribute{attribute="metadata.all",value="same",window="7d"}`:     4,
-			`factory_users_used_by_attribute{attribute="metadata.all",value="same",window="36h"}`:      absent,
+			`factory_users_used_by_attribute{attribute="metadata.half",value="0",window="7d"}`:          1, // every
+			`factory_users_used_by_attribute{attribute="metadata.half",value="(other)",window="7d"}`:    2, // week, young-worker
+			`factory_users_unused_by_attribute{attribute="metadata.half",value="0",window="7d"}`:        2, // month, never
+			`factory_users_unused_by_attribute{attribute="metadata.half",value="(other)",window="7d"}`:  2, // quarter, zero
+			`factory_users_used_by_attribute{attribute="metadata.all",value="same",window="7d"}`:        3,
+			`factory_users_unused_by_attribute{attribute="metadata.all",value="same",window="7d"}`:      4,
+			`factory_users_used_by_attribute{attribute="metadata.all",value="same",window="36h"}`:       absent,
+			`factory_users_credits_by_attribute{attribute="metadata.half",value="0",window="7d"}`:       60_000,
+			`factory_users_credits_by_attribute{attribute="metadata.half",value="(other)",window="7d"}`: 40_000,
+			`factory_users_credits_by_attribute{attribute="metadata.all",value="same",window="90d"}`:    140_000,
+			`factory_users_credits_by_attribute{attribute="metadata.all",value="same",window="36h"}`:    absent,
 		})
 	})
 }
@@ -225,89 +220,348 @@ func TestNumbersThatAreNullAreAbsent(t *testing.T) {
 	})
 }
 
-// Whatever the analytics do, the members are counted as if nobody asked for them, at the
-// same time, and the log says so once.
-func TestFailingAnalyticsDoNotTouchTheMembers(t *testing.T) {
-	type outcome struct {
-		name  string
-		serve fakeapi.Behavior
-		about []string // in the line of the log
-	}
-	needed := []string{"Enterprise plan", "Manager or Owner"}
-	for _, tt := range []outcome{
-		{"refused for the plan", fakeapi.Refuse(403, "enterprise_required"), append(needed, "enterprise_required")},
-		{"refused for the role", fakeapi.Refuse(403, "insufficient_role"), append(needed, "insufficient_role")},
-		{"not enabled", fakeapi.Refuse(403, "Analytics are not enabled for this organization"), append(needed, "not enabled")},
-		{"another key is needed", fakeapi.Status(401), []string{"401"}},
-		{"failing", fakeapi.Status(500), []string{"500"}},
-		{"rate limited", fakeapi.Status(429, "Retry-After", "7"), []string{"429"}},
-		{"rate limited for a day", fakeapi.Status(429, "Retry-After", "86400"), []string{"429"}},
-		{"hanging", fakeapi.Hang(), []string{"timeout"}},
-		{"hanging in a body", fakeapi.HangInBody(), []string{"timeout"}},
-		{"slow", fakeapi.Trickle(time.Second), []string{"timeout"}},
-		{"cut", fakeapi.CutTransfer(), []string{"connection"}},
-		{"reset", fakeapi.Reset(), []string{"connection"}},
-		{"HTML", fakeapi.Respond(200, "text/html", "<p>Sign in"), []string{"not JSON"}},
-		{"redirected", fakeapi.Redirect("https://elsewhere.example/"), []string{"302"}},
-		{"endless", fakeapi.Endless(), []string{"larger than"}},
-		{"without data", fakeapi.Edit(func(page map[string]any) { delete(page, "data") }), []string{`array \"data\"`}},
-		{"for other days", fakeapi.Replace("2026-05-30", "2026-05-28"), []string{"but"}},
-		{"with other names", fakeapi.Replace(`"date"`, `"day"`), []string{`no \"date\"`}},
-		{"with text for numbers", fakeapi.Replace(`_tokens":`, `_tokens":"x","y":`), []string{"not a number"}},
-	} {
-		for _, endpoint := range []string{"", "activity", "tokens", "users"} {
-			if endpoint != "" && !strings.Contains("refused for the role hanging cut", tt.name) {
-				continue
-			}
-			t.Run(strings.TrimSpace(tt.name+" "+endpoint), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					sleepUntil(may31)
-					log := &recorder{}
-					s := working()
-					s.collector.Logger = log.logger()
-					s.client.RequestTimeout, s.client.MaxRetries = 10*time.Second, 1
-					f := newFixture(t, s)
-					f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + endpoint, Serve: tt.serve})
-					plain := settings{members: s.members, client: s.client, collector: s.collector}
-					plain.collector.Analytics, plain.collector.Logger = nil, nil
-					want := newFixture(t, plain).scrape(t, t.Context())
+// wrong is a way in which the analytics can be wrong, and what comes of it.
+type wrong struct {
+	name     string
+	fault    fakeapi.Fault
+	unknowns fakeapi.Unknowns
+	want     samples
+	errors   string // the status that is counted, empty for none
+	lines    []string
+}
 
-					for range 3 * 12 {
-						start := time.Now()
-						got := f.scrape(t, t.Context())
-						if took := time.Since(start); took > 0 {
-							t.Fatalf("the scrape took %s", took)
-						}
-						for series, value := range want {
-							if strings.HasPrefix(series, "factory_users") && got[series] != value {
-								t.Fatalf("%s is %v, want %v", series, got[series], value)
-							}
-						}
-						got.Check(t, "while the analytics fail", samples{
-							"factory_up": 1, "factory_usage_up": 0, "factory_usage_sessions": absent, usedOf("7d"): absent, unusedOf("7d"): absent,
-							`factory_api_errors_total{status="403"}`: 0,
-						})
-						time.Sleep(5 * time.Minute)
-					}
-					lines := log.told()
-					if len(lines) != 1 || !strings.HasPrefix(lines[0], "ERROR ") {
-						t.Fatalf("logs %q, want one error", lines)
-					}
-					for _, about := range tt.about {
-						if !strings.Contains(lines[0], strings.ReplaceAll(about, `\"`, `"`)) && !strings.Contains(lines[0], about) {
-							t.Errorf("logs %q, want something about %q", lines[0], about)
-						}
-					}
-					f.api.ClearFaults()
-					time.Sleep(25 * time.Hour)
-					f.afterReading(t).Check(t, "later", samples{"factory_usage_up": 1})
-					if lines := log.told(); len(lines) != 2 || !strings.HasPrefix(lines[1], "INFO ") {
-						t.Errorf("logs %q, want that it works again", lines)
-					}
-				})
-			})
+// wrongs are all of them.
+func wrongs() (all []wrong) {
+	add := func(group []wrong) { all = append(all, group...) }
+	add(failingEndpoints())
+	add(wrongTotals())
+	add(wrongRows())
+	add(wrongDays())
+	add(wrongCredits())
+	return all
+}
+
+// at strikes an endpoint of the analytics, all of them if it is empty.
+func at(endpoint string, serve fakeapi.Behavior) fakeapi.Fault {
+	return fakeapi.Fault{Path: fakeapi.AnalyticsPath + endpoint, Serve: serve}
+}
+
+// users strikes the rows of users on 2026-05-30, or on another day.
+func users(serve fakeapi.Behavior) fakeapi.Fault { return usersOn("2026-05-30", serve) }
+func usersOn(day string, serve fakeapi.Behavior) fakeapi.Fault {
+	return at("users", fakeapi.OnDay(day, serve))
+}
+
+// row changes each row.
+func row(change func(row map[string]any)) fakeapi.Behavior { return fakeapi.EditRows(change) }
+
+// set sets a field of each row.
+func set(field string, value any) fakeapi.Behavior {
+	return row(func(row map[string]any) { row[field] = value })
+}
+
+// json answers with a body.
+func body(text string) fakeapi.Behavior { return fakeapi.Respond(200, "application/json", text) }
+
+func failingEndpoints() (rows []wrong) {
+	const needed = "an Enterprise plan, and a personal API key of a Manager or Owner"
+	fails := func(name string, serve fakeapi.Behavior, errors string, lines ...string) {
+		rows = append(rows, wrong{name: name, fault: at("", serve), want: none(), errors: errors, lines: lines})
+	}
+	fails("the plan does not have them", fakeapi.Refuse(403, "enterprise_required"), "403", "enterprise_required ("+"the analytics need "+needed)
+	fails("the role may not read them", fakeapi.Refuse(403, "insufficient_role"), "403", "insufficient_role ("+"the analytics need "+needed)
+	fails("another key is needed", fakeapi.Status(401), "401", "HTTP 401")
+	fails("there are none", fakeapi.Status(404), "404", "HTTP 404")
+	fails("all is refused", fakeapi.Refuse(400, "Cannot query today's date"), "400", "Cannot query today's date")
+	fails("all fails", fakeapi.Status(500), "500", "HTTP 500")
+	fails("too many requests", fakeapi.Status(429, "Retry-After", "7"), "429", "HTTP 429")
+	fails("too many requests for a day", fakeapi.Status(429, "Retry-After", "86400"), "429", "HTTP 429")
+	fails("they hang", fakeapi.Hang(), "timeout", "timeout")
+	fails("they hang in a body", fakeapi.HangInBody(), "timeout", "timeout")
+	fails("they trickle", fakeapi.Trickle(time.Second), "timeout", "timeout")
+	fails("they break off", fakeapi.CutTransfer(), "connection", "connection")
+	fails("the connection is reset", fakeapi.Reset(), "connection", "connection")
+	fails("a page to sign in", fakeapi.Respond(200, "text/html", "<p>Sign in"), "invalid_response", "not JSON")
+	fails("no content", fakeapi.Respond(204, "", ""), "invalid_response", "HTTP 204")
+	fails("a redirect", fakeapi.Redirect("https://elsewhere.example/"), "302", "redirect not followed")
+	fails("a body without end", fakeapi.Endless(), "invalid_response", "larger than 4 MiB")
+	fails("half of the JSON", fakeapi.Half(fakeapi.PageWith(200)), "invalid_response", "not JSON")
+	return rows
+}
+
+func wrongTotals() (rows []wrong) {
+	for _, endpoint := range []string{"activity", "tokens"} {
+		fails := func(name string, serve fakeapi.Behavior, errors, line string) {
+			rows = append(rows, wrong{name: endpoint + ": " + name, fault: at(endpoint, serve), want: none(), errors: errors, lines: []string{"read " + endpoint + ": " + line}})
+		}
+		fails("refused", fakeapi.Refuse(403, "insufficient_role"), "403", "HTTP 403")
+		fails("failing", fakeapi.Status(502), "502", "HTTP 502")
+		fails("no data", fakeapi.Edit(func(page map[string]any) { delete(page, "data") }), "invalid_response", "invalid_response: JSON without an array")
+		fails("an answer for other days", fakeapi.Edit(func(page map[string]any) { page["meta"].(map[string]any)["start_date"] = "2026-05-25" }), "invalid_response", "invalid_response: answer is for 2026-05-25")
+		fails("rows without a date", row(func(row map[string]any) { delete(row, "date") }), "invalid_response", "invalid_response: row 1 of the page has no")
+		fails("rows of another day", set("date", "2026-05-31"), "invalid_response", `invalid_response: row 1 of the page has a "date" that is 2026-05-31`)
+		fails("two rows of a day", set("date", "2026-05-30"), "invalid_response", "invalid_response: row 2 of the page is a second one of 2026-05-30")
+		late := wrong{name: endpoint + ": no row of the newest day", fault: at(endpoint, fakeapi.Edit(func(page map[string]any) {
+			page["data"] = slices.DeleteFunc(page["data"].([]any), func(row any) bool { return row.(map[string]any)["date"] == "2026-05-30" })
+		})), want: dayBefore}
+		rows = append(rows, late)
+		nothing := wrong{name: endpoint + ": no row at all", fault: at(endpoint, fakeapi.Edit(func(page map[string]any) { page["data"] = []any{} })),
+			want: none(), lines: []string{"no day from 2026-05-24 to 2026-05-30 has a row in both activity and tokens"}}
+		rows = append(rows, nothing)
+	}
+	fails := func(name, endpoint string, serve fakeapi.Behavior, line string) {
+		rows = append(rows, wrong{name: name, fault: at(endpoint, serve), want: none(), errors: "invalid_response", lines: []string{line}})
+	}
+	fails("active users below zero", "activity", set("daily_active_users", -1), `"daily_active_users" that is below zero`)
+	fails("text for sessions", "activity", set("sessions", "6"), `"sessions" that is not a number`)
+	fails("a thousand clients", "activity", set("daily_active_users_by_client", manyNames(1000)), "more than 100 names")
+	fails("credits below zero", "tokens", set("billable_tokens", -1), `"billable_tokens" that is below zero`)
+	fails("more credits than a number can hold", "tokens", set("billable_tokens", 1e300), `"billable_tokens" that is larger than`)
+	rows = append(rows,
+		wrong{name: "active users are null", fault: at("activity", set("daily_active_users", nil)), want: but(all, samples{`factory_usage_active_users{window="1d"}`: absent})},
+		wrong{name: "credits are null", fault: at("tokens", set("billable_tokens", nil)), want: but(all, samples{"factory_usage_credits": absent, `factory_usage_credits_by_model{model="plain"}`: absent})},
+	)
+	return rows
+}
+
+func manyNames(n int) map[string]any {
+	names := map[string]any{}
+	for i := range n {
+		names[fmt.Sprint("name-", i)] = 1
+	}
+	return names
+}
+
+// dayBefore are the numbers of working if the day before is the newest one. One worked on
+// it, who is 20,000 credits short of what all has.
+var dayBefore = but(none(), samples{
+	"factory_usage_up": 1, "factory_usage_day_timestamp_seconds": startOf("2026-05-29"), "factory_usage_known_days": 90, "factory_usage_unknown_users": 0,
+	usedOf("1d"): 1, usedOf("7d"): 2, usedOf("30d"): 3, usedOf("90d"): 4, unusedOf("1d"): 6, unusedOf("7d"): 4, unusedOf("30d"): 3, unusedOf("90d"): 2,
+	creditsOf("1d"): 20_000, creditsOf("7d"): 60_000, creditsOf("30d"): 80_000, creditsOf("90d"): 100_000,
+	`factory_usage_active_days{window="1d"}`: 1, `factory_usage_active_days{window="7d"}`: 3, `factory_usage_active_days{window="30d"}`: 4, `factory_usage_active_days{window="90d"}`: 5,
+	`factory_users_credits_per_user_count{window="7d"}`: 2, `factory_users_credits_per_user_sum{window="7d"}`: 60_000,
+	`factory_users_credits_per_user_bucket{window="7d",le="10000"}`: 0, `factory_users_credits_per_user_bucket{window="7d",le="20000"}`: 1, `factory_users_credits_per_user_bucket{window="7d",le="100000"}`: 2,
+	`factory_usage_active_users{window="1d"}`: 1, "factory_usage_sessions": 2, "factory_usage_credits": 20_000, `factory_usage_credits_by_model{model="plain"}`: 20_000,
+	"factory_usage_credit_limit": 2_000_000, "factory_usage_credit_limits_of_users": 1,
+})
+
+func wrongRows() (rows []wrong) {
+	fails := func(name string, serve fakeapi.Behavior, line string) {
+		rows = append(rows, wrong{name: "users: " + name, fault: users(serve), want: none(), errors: "invalid_response", lines: []string{line}})
+	}
+	fails("a row of another day", set("date", "2026-05-29"), `"date" that is 2026-05-29, but 2026-05-30 was asked for`)
+	fails("a date that is none", set("date", "yesterday"), `"date" that is not a day`)
+	fails("an answer for another day", fakeapi.Replace("2026-05-30", "2026-05-28"), "2026-05-28")
+	fails("messages below zero", set("messages", -1), `"messages" that is below zero`)
+	fails("credits below zero", set("billable_tokens", -0.5), `"billable_tokens" that is below zero`)
+	fails("text for sessions", set("sessions", "2"), `"sessions" that is not a number`)
+	fails("a boolean for sessions", set("sessions", true), `"sessions" that is not a number`)
+	fails("a list for tool calls", set("tool_calls", []any{1}), `"tool_calls" that is not a number`)
+	fails("more messages than a number can hold", set("messages", 1e17), `"messages" that is larger than`)
+	fails("other names", row(func(row map[string]any) {
+		for _, name := range []string{"sessions", "messages", "tool_calls"} {
+			delete(row, name)
+		}
+	}), "has none of")
+	fails("no ids", set("user_id", nil), `no "user_id"`)
+	fails("rows that are text", fakeapi.Edit(func(page map[string]any) { page["data"] = []any{"row"} }), "not an object")
+	fails("no word of a next page", fakeapi.Edit(func(page map[string]any) { delete(page["meta"].(map[string]any), "has_more") }), `"has_more"`)
+	fails("a next page without a cursor", more(nil), `no "next_cursor"`)
+	fails("pages without end", more("user_again"), "used before")
+	fails("a page of 5 MiB", set("languages", strings.Repeat("x", 3<<20)), "larger than 4 MiB")
+
+	members := func(s samples) samples { // nothing is told of members
+		s = maps.Clone(s)
+		for series := range s {
+			if strings.HasPrefix(series, "factory_users_") {
+				s[series] = absent
+			}
+		}
+		return s
+	}
+	rows = append(rows,
+		wrong{name: "users: the second page fails", fault: fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Page: 2, Serve: fakeapi.Status(500)},
+			want: none(), errors: "500", lines: []string{"read users: HTTP 500"}},
+		wrong{name: "users: other ids", fault: at("users", row(func(row map[string]any) { row["user_id"] = strings.ToUpper(row["user_id"].(string)) })),
+			want: but(members(all), samples{"factory_usage_unknown_users": 6}), lines: []string{"The ids of the analytics do not match"}},
+		wrong{name: "users: one other id", fault: at("users", fakeapi.Replace(`"week"`, `"WEEK"`)),
+			want: but(all, samples{"factory_usage_unknown_users": 2, usedOf("7d"): 2, usedOf("30d"): 3, usedOf("90d"): 4, unusedOf("7d"): 5, unusedOf("30d"): 4, unusedOf("90d"): 3,
+				creditsOf("7d"): 80_000, creditsOf("30d"): 100_000, creditsOf("90d"): 120_000,
+				`factory_users_credits_per_user_count{window="7d"}`: 2, `factory_users_credits_per_user_sum{window="7d"}`: 80_000, `factory_users_credits_per_user_bucket{window="7d",le="20000"}`: 1, `factory_users_credits_per_user_bucket{window="7d",le="100000"}`: 2})},
+		wrong{name: "users: rows twice", fault: at("users", fakeapi.Edit(func(page map[string]any) { page["data"] = append(page["data"].([]any), page["data"].([]any)...) })),
+			want: all},
+		// Nothing is claimed of "zero", who has zeros and a null.
+		wrong{name: "users: sessions are null", fault: at("users", set("sessions", nil)), want: but(all, samples{unusedOf("1d"): 5, unusedOf("7d"): 3, unusedOf("30d"): 2, unusedOf("90d"): 1})},
+		wrong{name: "users: dates are null", fault: at("users", set("date", nil)), want: all},
+	)
+	return rows
+}
+
+// more says that there is another page.
+func more(cursor any) fakeapi.Behavior {
+	return fakeapi.Edit(func(page map[string]any) {
+		meta := page["meta"].(map[string]any)
+		meta["has_more"], meta["next_cursor"] = true, cursor
+	})
+}
+
+func wrongDays() []wrong {
+	// The window of 7 days is known, and those that are longer are not.
+	week := but(all, samples{"factory_usage_unknown_users": 1})
+	for series := range week {
+		if strings.Contains(series, `"30d"`) || strings.Contains(series, `"90d"`) {
+			week[series] = absent
 		}
 	}
+	known := func(days float64) samples { return but(week, samples{"factory_usage_known_days": days}) }
+	failed := func(days float64) samples { return but(known(days), samples{"factory_usage_up": 0}) }
+	empty := fakeapi.Edit(func(page map[string]any) { page["data"] = []any{} })
+	return []wrong{
+		{name: "late", unknowns: fakeapi.Unknowns{Late: true}, want: dayBefore},
+		{name: "the newest day has no rows of users", unknowns: fakeapi.Unknowns{Unwritten: []string{"2026-05-30"}}, want: dayBefore},
+		{name: "the newest day has a third of the rows", fault: users(row(func(row map[string]any) {
+			if row["user_id"] != "every" {
+				row["sessions"], row["messages"], row["tool_calls"] = 0, 0, 0
+			}
+		})), want: dayBefore},
+		{name: "the rows of the newest day are zeros", fault: users(row(func(row map[string]any) { row["sessions"], row["messages"], row["tool_calls"] = 0, 0, 0 })), want: dayBefore},
+		{name: "no day has rows of users", fault: at("users", empty), want: none(),
+			lines: []string{"activity counts 1 active users on 2026-05-29, but users has 0", "ERROR Cannot read the analytics; this reason is logged once err=activity counts 3 active users on 2026-05-30, but users has 0"}},
+		{name: "activity and users count different things", fault: at("activity", set("daily_active_users", 1000)), // as the third day is taken as it is
+			want:  samples{"factory_usage_up": 1, "factory_usage_day_timestamp_seconds": startOf("2026-05-28"), "factory_usage_known_days": 90, usedOf("7d"): 2},
+			lines: []string{"activity counts 1000 active users on 2026-05-29, but users has 1", "A day has few rows of users, and is taken as it is day=2026-05-28 rows=1 active_users=1000"}},
+		{name: "a day in the middle has no rows of users", unknowns: fakeapi.Unknowns{Unwritten: []string{"2026-05-05"}}, want: known(25),
+			lines: []string{"activity counts 1 active users on 2026-05-05, but users has 0"}},
+		{name: "an old day has few rows", fault: at("activity", fakeapi.OnDay("2026-05-05", set("daily_active_users", 3))), want: all,
+			lines: []string{"A day has few rows of users, and is taken as it is day=2026-05-05 rows=1 active_users=3"}},
+		{name: "nothing is known of an old day", fault: at("activity", fakeapi.OnDay("2026-05-05", empty)), want: all},
+		{name: "the history is short", unknowns: fakeapi.Unknowns{Reach: 28}, want: known(28), errors: "400"},
+		{name: "an old day is refused", fault: usersOn("2026-05-05", fakeapi.Status(400)), want: known(25), errors: "400"},
+		{name: "an old day fails", fault: usersOn("2026-05-05", fakeapi.Status(500)), want: failed(25), errors: "500", lines: []string{"HTTP 500"}},
+		{name: "the activity of an old day fails", fault: at("activity", fakeapi.OnDay("2026-05-05", fakeapi.Status(500))), want: failed(25), errors: "500", lines: []string{"HTTP 500"}},
+		{name: "an old day hangs", fault: usersOn("2026-05-05", fakeapi.Hang()), want: failed(25), errors: "timeout", lines: []string{"timeout"}},
+		{name: "an old day is too much", fault: usersOn("2026-05-05", fakeapi.Endless()), want: failed(25), errors: "invalid_response", lines: []string{"larger than 4 MiB"}},
+		{name: "an old day is below zero", fault: usersOn("2026-05-05", set("messages", -1)), want: failed(25), errors: "invalid_response", lines: []string{"below zero"}},
+		{name: "an old day is of another one", fault: usersOn("2026-05-05", set("date", "2026-05-06")), want: failed(25), errors: "invalid_response", lines: []string{"2026-05-06"}},
+	}
+}
+
+func wrongCredits() []wrong {
+	// byModel strikes the tokens by model alone.
+	byModel := func(serve fakeapi.Behavior) fakeapi.Fault {
+		return at("tokens", func(w http.ResponseWriter, r *http.Request, page []byte) {
+			if r.URL.Query().Has("group_by") {
+				serve(w, r, page)
+			} else {
+				fakeapi.PageWith(200)(w, r, page)
+			}
+		})
+	}
+	limits := func(serve fakeapi.Behavior) fakeapi.Fault {
+		return fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: serve}
+	}
+	withoutModels := but(all, samples{`factory_usage_credits_by_model{model="plain"}`: absent})
+	withoutLimits := but(all, samples{"factory_usage_credit_limit": absent, "factory_usage_credit_limits_of_users": absent})
+	withoutCredits := maps.Clone(all)
+	for series := range withoutCredits {
+		if strings.HasPrefix(series, "factory_users_credits") {
+			withoutCredits[series] = absent
+		}
+	}
+	models := "Cannot read the credits by model; this is logged once err="
+	return []wrong{
+		{name: "users: credits are null", fault: at("users", set("billable_tokens", nil)), want: withoutCredits},
+		{name: "users: credits are absent", fault: at("users", row(func(row map[string]any) { delete(row, "billable_tokens") })), want: withoutCredits},
+		{name: "users: more credits than of the organization", fault: at("users", set("billable_tokens", 30_000)), want: but(withoutCredits, samples{}),
+			lines: []string{"more credits than the whole organization, so credits of users are not shown day=2026-05-29"}},
+		{name: "models: refused", fault: byModel(fakeapi.Status(400)), want: withoutModels, errors: "400", lines: []string{models + "HTTP 400"}},
+		{name: "models: failing", fault: byModel(fakeapi.Status(500)), want: withoutModels, errors: "500", lines: []string{models + "HTTP 500"}},
+		{name: "models: rows without one", fault: byModel(row(func(row map[string]any) { delete(row, "group_key") })), want: withoutModels, errors: "invalid_response", lines: []string{models + "invalid_response"}},
+		{name: "models: below zero", fault: byModel(set("billable_tokens", -1)), want: withoutModels, errors: "invalid_response", lines: []string{models + "invalid_response"}},
+		{name: "models: more than the whole organization", fault: byModel(set("billable_tokens", 70_000)), want: withoutModels, lines: []string{"The models consumed more credits than the whole organization"}},
+		{name: "limits: refused", fault: limits(fakeapi.Status(403)), want: withoutLimits, errors: "403"},
+		{name: "limits: unknown", fault: limits(fakeapi.Status(404)), want: withoutLimits, errors: "404"},
+		{name: "limits: hanging", fault: limits(fakeapi.Hang()), want: withoutLimits, errors: "timeout"},
+		{name: "limits: none are set", fault: limits(body(`{"globalLimit":null,"userLimits":[]}`)), want: but(all, samples{"factory_usage_credit_limit": absent, "factory_usage_credit_limits_of_users": 0})},
+		{name: "limits: text", fault: limits(body(`{"globalLimit":"2000000","userLimits":[]}`)), want: withoutLimits, errors: "invalid_response"},
+		{name: "limits: below zero", fault: limits(body(`{"globalLimit":-1,"userLimits":[]}`)), want: withoutLimits, errors: "invalid_response"},
+	}
+}
+
+// Whatever the analytics do, the members are counted as if nobody asked for them, at the
+// same time. What is believed is shown, what fails is counted, and the log says it once.
+func TestWrongsOfTheAnalytics(t *testing.T) {
+	t.Logf("%d wrongs", len(wrongs()))
+	for _, tt := range append(wrongs(), wrong{name: "nothing", want: all}) {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sleepUntil(may31)
+				log := &recorder{}
+				s := working()
+				s.collector.Logger = log.logger()
+				s.client.RequestTimeout, s.client.MaxRetries = 10*time.Second, 1
+				s.analytics.Choose(tt.unknowns)
+				f := newFixture(t, s)
+				if tt.fault.Serve != nil {
+					f.api.Inject(tt.fault)
+				}
+				plain := settings{members: s.members, client: s.client, collector: s.collector}
+				plain.collector.Analytics, plain.collector.Logger = nil, nil
+				want := newFixture(t, plain).scrape(t, t.Context())
+
+				var got samples
+				for range 30 { // two and a half hours, in which there are three readings
+					start := time.Now()
+					got = f.scrape(t, t.Context())
+					if took := time.Since(start); took > 0 {
+						t.Fatalf("the scrape took %s", took)
+					}
+					for series, value := range want {
+						if strings.HasPrefix(series, "factory_users") && got[series] != value {
+							t.Fatalf("%s is %v, want %v", series, got[series], value)
+						}
+					}
+					time.Sleep(5 * time.Minute)
+				}
+				got.Check(t, "in the end", but(tt.want, samples{"factory_up": 1}))
+				for series, value := range got {
+					status, isErrors := strings.CutPrefix(series, `factory_usage_api_errors_total{status="`)
+					if isErrors && (value > 0) != (strings.TrimSuffix(status, `"}`) == tt.errors) {
+						t.Errorf("%s is %v, want errors %q alone", series, value, tt.errors)
+					}
+				}
+				lines := log.told()
+				ok := len(lines) == len(tt.lines)
+				for i := range tt.lines {
+					ok = ok && strings.Contains(lines[i], tt.lines[i])
+				}
+				if !ok {
+					t.Errorf("logs %q, want lines about %q", lines, tt.lines)
+				}
+
+				f.api.ClearFaults()
+				s.analytics.Choose(fakeapi.Unknowns{})
+				time.Sleep(24 * time.Hour)
+				f.afterReading(t).Check(t, "when nothing is wrong", samples{"factory_usage_up": 1, usedOf("1d"): 2, "factory_usage_day_timestamp_seconds": startOf("2026-05-30")})
+				if told := log.told()[len(lines):]; tt.want["factory_usage_up"] == 0 && (len(told) != 1 || !strings.HasPrefix(told[0], "INFO ")) {
+					t.Errorf("logs %q, want that it works again", told)
+				}
+			})
+		})
+	}
+}
+
+// Days that were read under other ids are not added to days under the right ones.
+func TestIdsThatMatchAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sleepUntil(may31)
+		f := newFixture(t, working())
+		f.api.Inject(at("users", row(func(row map[string]any) { row["user_id"] = "left-" + row["user_id"].(string) })))
+		f.afterReading(t).Check(t, "with other ids", samples{"factory_usage_up": 1, usedOf("7d"): absent, unusedOf("7d"): absent, "factory_usage_unknown_users": 6})
+		f.api.ClearFaults()
+		time.Sleep(24 * time.Hour)
+		f.afterReading(t).Check(t, "with the right ones", all)
+	})
 }
 
 // readingTimes scrapes every ten minutes and returns when requests for activity arrived.

@@ -58,10 +58,11 @@ type totals struct {
 
 // record is a day that is known.
 type record struct {
-	entries []byte         // see encode
-	active  int            // users who used the product, or of whom it is not clear
-	used    bool           // by anybody
-	priced  bool           // the credits of all users are known
+	entries []byte // see encode
+	active  int    // users who used the product, or of whom it is not clear
+	used    bool   // by anybody
+	credits uint64
+	priced  bool           // the credits of each user are known
 	read    factoryapi.Day // the newest day that was due when this one was read
 }
 
@@ -139,7 +140,7 @@ func (l *Ledger) forget() {
 	maps.DeleteFunc(l.days, func(day factoryapi.Day, _ *record) bool { return day < first })
 	maps.DeleteFunc(l.said, func(about any, _ bool) bool {
 		day, ok := about.(factoryapi.Day)
-		return ok && day < first
+		return ok && day < first && l.shown != nil
 	})
 	needed := make([]bool, len(l.users)+len(l.free))
 	for _, r := range l.days {
@@ -204,6 +205,7 @@ func encode(entries []entry) *record {
 		r.entries = binary.AppendUvarint(r.entries, uint64(e.user-next))
 		r.entries = binary.AppendUvarint(r.entries, e.credits<<useBits|uint64(e.use))
 		next = e.user + 1
+		r.credits += e.credits
 		if e.use != 0 {
 			r.active++
 		}

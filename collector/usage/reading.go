@@ -40,7 +40,7 @@ const (
 func (l *Ledger) Read(ctx context.Context, source Source, now time.Time, publish func(*View)) error {
 	l.forget()
 	due := factoryapi.DayOf(now) - 1
-	r := reading{Ledger: l, source: source, due: due, publish: publish}
+	r := reading{Ledger: l, source: source, due: due, publish: publish, told: map[string]bool{}}
 	err := r.read(ctx)
 	if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "403" {
 		err = fmt.Errorf("%w (the analytics need an Enterprise plan, and a personal API key of a Manager or Owner)", err)
@@ -58,6 +58,7 @@ type reading struct {
 	activity  map[factoryapi.Day]factoryapi.Activity // of the newest days
 	tokens    map[factoryapi.Day]factoryapi.Tokens
 	published *View // nil before the first one of this reading
+	told      map[string]bool
 }
 
 func (r *reading) read(ctx context.Context) error {
@@ -207,7 +208,7 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 		return nil
 	}
 	var entries []entry
-	priced, credits := true, 0.0
+	priced := true
 	for rows, err := range r.source.Usage(ctx, day) {
 		if err != nil {
 			return fmt.Errorf("read users: %w", err)
@@ -222,24 +223,23 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 			}
 			entries = append(entries, entryOf(user, &rows[i]))
 			priced = priced && rows[i].Credits.Valid
-			credits += rows[i].Credits.Value
 		}
 	}
 	known := encode(entries)
 	if err := r.check(day, known.active, daily); err != nil {
-		if r.tells(day) {
+		if r.tells("disagreement", day) {
 			r.cfg.Logger.Warn("Who used the product on a day is not believed", "err", err)
 		}
 		return err
 	}
-	if isFew(known.active, daily) && r.tells(day) {
+	if isFew(known.active, daily) && r.tells("few", day) {
 		r.cfg.Logger.Warn("A day has few rows of users, and is taken as it is", "day", day, "rows", known.active, "active_users", daily.Value)
 	}
 	known.read, known.priced = r.due, priced
-	if total := r.tokens[day].Billable; exceeds(credits, total, len(entries)) {
+	if total := r.tokens[day].Billable; exceeds(float64(known.credits), total, len(entries)) {
 		known.priced = false
-		if r.tells(day) {
-			r.cfg.Logger.Warn("The users consumed more credits than the whole organization, so credits of users are not shown", "day", day, "users", credits, "organization", total.Value)
+		if r.tells("credits", day) {
+			r.cfg.Logger.Warn("The users consumed more credits than the whole organization, so credits of users are not shown", "day", day, "users", known.credits, "organization", total.Value)
 		}
 	}
 	return r.keep(day, known)
@@ -267,6 +267,13 @@ func (d *disagreement) Error() string {
 	return fmt.Sprintf("activity counts %v active users on %s, but users has %d", d.daily, d.day, d.rows)
 }
 
-// tells reports whether a day is worth a line in the log: once, and not while it is the
-// newest one, whose rows are often late.
-func (r *reading) tells(day factoryapi.Day) bool { return day != r.due && r.say(day) }
+// tells reports whether a day is worth a line in the log about something: once for the
+// day, once in a reading, and not while the day is the newest one, whose rows are often
+// late.
+func (r *reading) tells(about string, day factoryapi.Day) bool {
+	if day == r.due || !r.say(day) || r.told[about] {
+		return false
+	}
+	r.told[about] = true
+	return true
+}

@@ -259,7 +259,7 @@ func TestWeeks(t *testing.T) {
 		{"a known day loses its rows", []step{
 			{"2026-05-31", plain, nil, "", all("2026-05-30")},
 			{"2026-06-01", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-29", "2026-05-30"}}), nil, "", all("2026-05-31")},
-		}, []string{"2026-05-30", "2026-05-29"}},
+		}, []string{"2026-05-30"}},
 		{"nobody worked on weekends, and they have no rows", []step{
 			{"2026-06-01", fakeapi.Unknowns{Without: []string{"2026-05-30", "2026-05-31"}}, nil, "", all("2026-05-29")},
 			{"2026-06-02", fakeapi.Unknowns{Without: []string{"2026-05-30", "2026-05-31"}}, nil, "", all("2026-06-01")},
@@ -303,7 +303,7 @@ func TestWeeks(t *testing.T) {
 		{"nothing agrees", []step{
 			{"2026-05-31", idle(fakeapi.Unknowns{Unwritten: days("2026-05-30", 7)}), nil, "activity counts 12 active users on 2026-05-30, but users has 0", "nothing"},
 			{"2026-05-31", plain, nil, "", all("2026-05-30")},
-		}, []string{"2026-05-29", "2026-05-28", "2026-05-27", "2026-05-26", "2026-05-25", "2026-05-24"}},
+		}, []string{"2026-05-29"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, everyDay(12)...)
