@@ -172,6 +172,10 @@ func lint(t *testing.T, c prometheus.Collector) {
 		t.Error(err)
 	}
 	for _, problem := range problems {
+		// These count days, which the linter takes for a unit.
+		if problem.Metric == "factory_usage_known_days" || problem.Metric == "factory_usage_active_days" {
+			continue
+		}
 		t.Errorf("%s: %s", problem.Metric, problem.Text)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
 	"factory_exporter/internal/harness"
@@ -564,196 +562,6 @@ func TestIdsThatMatchAgain(t *testing.T) {
 	})
 }
 
-// readingTimes scrapes every ten minutes and returns when requests for activity arrived.
-func readingTimes(t *testing.T, s settings, change func(f *fixture, at time.Duration), length time.Duration) (times []time.Duration, last samples) {
-	t.Helper()
-	f := newFixture(t, s)
-	start := time.Now()
-	asked := 0.0
-	for at := time.Duration(0); at < length; at = time.Since(start) {
-		if change != nil {
-			change(f, at)
-		}
-		f.scrape(t, t.Context())
-		synctest.Wait()
-		last = f.scrape(t, t.Context())
-		if n := last["factory_usage_api_requests_total"]; n > asked {
-			times = append(times, at)
-			asked = n
-		}
-		time.Sleep(10 * time.Minute)
-	}
-	return times, last
-}
-
-func TestWhenTheAnalyticsAreRead(t *testing.T) {
-	days := func(n int) (days []time.Duration) {
-		days = []time.Duration{0}
-		for i := range n {
-			days = append(days, 12*time.Hour+time.Duration(i)*24*time.Hour)
-		}
-		return days
-	}
-	hours := func(from, n int) (hours []time.Duration) {
-		for i := range n {
-			hours = append(hours, time.Duration(from+i)*time.Hour)
-		}
-		return hours
-	}
-	fails := func(from, to time.Duration, serve fakeapi.Behavior) func(*fixture, time.Duration) {
-		return func(f *fixture, at time.Duration) {
-			switch at {
-			case from:
-				f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: serve})
-			case to:
-				f.api.ClearFaults()
-			}
-		}
-	}
-	for _, tt := range []struct {
-		name   string
-		change func(*fixture, time.Duration)
-		length time.Duration
-		want   []time.Duration // after noon of May 31
-	}{
-		{"once a day, when it ends", nil, 72 * time.Hour, days(3)},
-		{"an hour after a failure", fails(0, 150*time.Minute, fakeapi.Status(500)), 8 * time.Hour, hours(0, 4)},
-		{"when Retry-After says so", fails(0, 30*time.Minute, fakeapi.Status(429, "Retry-After", "18000")), 8 * time.Hour, []time.Duration{0, 5 * time.Hour}},
-		{"in an hour, if Retry-After is shorter", fails(0, 30*time.Minute, fakeapi.Status(429, "Retry-After", "60")), 3 * time.Hour, []time.Duration{0, time.Hour}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sleepUntil(may31)
-				s := working()
-				s.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
-				got, last := readingTimes(t, s, tt.change, tt.length)
-				if !slices.Equal(got, tt.want) {
-					t.Errorf("read at %v, want %v", got, tt.want)
-				}
-				last.Check(t, "at the end", samples{"factory_usage_up": 1})
-			})
-		})
-	}
-}
-
-// While yesterday's row is late, the exporter looks for it every hour, and asks for the
-// users only when it is there.
-func TestLateDay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		s := working()
-		s.client.PageSize = 100
-		s.analytics.Choose(fakeapi.Unknowns{IdleDays: true, Late: true})
-		perReading := 0.0
-		times, last := readingTimes(t, s, func(f *fixture, at time.Duration) {
-			switch at {
-			case 30 * time.Minute:
-				perReading = f.scrape(t, t.Context())["factory_usage_api_requests_total"]
-			case 150 * time.Minute:
-				s.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
-			}
-		}, 6*time.Hour)
-		if want := []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour}; !slices.Equal(times, want) {
-			t.Errorf("read at %v, want %v", times, want)
-		}
-		if perReading != 6 { // activity, tokens, and a page for each of four windows
-			t.Errorf("%v requests for a whole reading, want 6", perReading)
-		}
-		last.Check(t, "at the end", samples{
-			"factory_usage_api_requests_total":    6 + 2 + 2 + 6,
-			"factory_usage_day_timestamp_seconds": float64(parseDay("2026-05-30").Start().Unix()),
-		})
-	})
-}
-
-func TestHowLongAReadingIsShown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		f := newFixture(t, working())
-		f.afterReading(t).Check(t, "May 31", samples{"factory_usage_up": 1, usedOf("1d"): 2, "factory_usage_sessions": 6})
-		f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Status(500)})
-		sleepUntil(time.Date(2026, 6, 2, 23, 59, 0, 0, time.UTC))
-		f.afterReading(t).Check(t, "June 2", samples{"factory_usage_up": 0, usedOf("1d"): 2, "factory_usage_sessions": 6})
-		sleepUntil(time.Date(2026, 6, 3, 0, 0, 0, 0, time.UTC))
-		f.afterReading(t).Check(t, "June 3", samples{
-			"factory_usage_up": 0, usedOf("1d"): absent, unusedOf("1d"): absent, "factory_usage_sessions": absent, "factory_usage_day_timestamp_seconds": absent,
-			"factory_up": 1, "factory_users": 10,
-		})
-	})
-}
-
-func TestNoDayThatIsInBoth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(time.Date(2026, 6, 20, 12, 0, 0, 0, time.UTC)) // nobody worked for weeks
-		log := &recorder{}
-		s := working()
-		s.collector.Logger = log.logger()
-		newFixture(t, s).afterReading(t).Check(t, "without a row", samples{"factory_usage_up": 0, "factory_usage_sessions": absent})
-		if lines := log.told(); len(lines) != 1 || !strings.Contains(lines[0], "2026-06-13 to 2026-06-19") {
-			t.Errorf("logs %q", lines)
-		}
-	})
-}
-
-func TestBeforeTheAnalyticsBegin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(time.Date(2026, 1, 14, 12, 0, 0, 0, time.UTC))
-		f := newFixture(t, working())
-		f.afterReading(t).Check(t, "on the first day", samples{"factory_usage_up": 0, "factory_usage_api_requests_total": 0, "factory_up": 1})
-	})
-}
-
-// The range of the first days begins where the analytics begin, and a window that would
-// begin before has no numbers.
-func TestFirstDaysOfTheAnalytics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(time.Date(2026, 1, 21, 12, 0, 0, 0, time.UTC))
-		s := working()
-		s.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
-		newFixture(t, s).afterReading(t).Check(t, "a week later", samples{
-			"factory_usage_up": 1, usedOf("1d"): 0, usedOf("7d"): 0, usedOf("30d"): absent, usedOf("90d"): absent,
-			`factory_usage_api_errors_total{status="400"}`: absent,
-		})
-	})
-}
-
-func TestReadingGoesOnWithoutAScrapeAndEndsWithTheCollector(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		s := working()
-		f := newFixture(t, s)
-		f.api.SetLatency(time.Second)
-		f.scrapeWithin(t, 10*time.Millisecond).Check(t, "at once", samples{"factory_usage_up": 0})
-		time.Sleep(time.Minute)
-		f.scrapeWithin(t, 10*time.Millisecond).Check(t, "later", samples{"factory_usage_up": 1, "factory_usage_sessions": 6})
-
-		f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Hang()})
-		sleepUntil(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
-		f.scrape(t, t.Context())
-		start := time.Now()
-		f.Close()
-		if took := time.Since(start); took > 0 {
-			t.Errorf("Close took %s", took)
-		}
-		f.scrape(t, t.Context()).Check(t, "after Close", samples{"factory_usage_up": 1, "factory_usage_sessions": 6})
-	})
-}
-
-func TestNeverMoreThanOneReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		f := newFixture(t, working())
-		f.api.SetLatency(time.Second)
-		for range 60 {
-			f.scrapeWithin(t, 100*time.Millisecond)
-			time.Sleep(100 * time.Millisecond)
-		}
-		if n := f.api.Stats().MaxConcurrent; n != 2 { // a listing's and a reading's
-			t.Errorf("%d requests at once, want 2", n)
-		}
-	})
-}
-
 func TestKeyOfAnAnalyticsErrorIsNotLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)
@@ -765,49 +573,6 @@ func TestKeyOfAnAnalyticsErrorIsNotLogged(t *testing.T) {
 		f.afterReading(t)
 		if lines := strings.Join(log.all(), "\n"); strings.Contains(lines, key) || !strings.Contains(lines, "redacted") {
 			t.Errorf("logs %s", lines)
-		}
-	})
-}
-
-// A month of scrapes leaves no more behind than two days.
-func TestUsageDoesNotGrowInAMonth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		const members, extra = 100, 3
-		s := settings{members: fakeapi.Generate(members, 1, may31), collector: collector.Config{Census: windows("1d", "7d", "30d", "90d")}}
-		var workers []fakeapi.Worker
-		for i := range members * extra { // most of them no members any more
-			id := fmt.Sprint("left-", i)
-			if i < members {
-				id = s.members[i].ID
-			}
-			workers = append(workers, fakeapi.Worker{ID: id, On: func(d time.Time) (fakeapi.Work, bool) {
-				return fakeapi.Work{Sessions: 1}, (d.YearDay()+i)%5 != 0
-			}})
-		}
-		s.analytics = fakeapi.NewAnalytics(workers...)
-		f := newFixture(t, s)
-		live := func() int64 {
-			runtime.GC()
-			runtime.GC()
-			var stats runtime.MemStats
-			runtime.ReadMemStats(&stats)
-			return int64(stats.HeapAlloc)
-		}
-		var early int64
-		for day := range 31 {
-			for range 24 {
-				f.scrape(t, t.Context())
-				synctest.Wait()
-				time.Sleep(time.Hour)
-			}
-			if day == 1 {
-				early = live()
-			}
-		}
-		f.scrape(t, t.Context()).Check(t, "a month later", samples{"factory_usage_up": 1, usedOf("7d"): members})
-		if grown := live() - early; grown > 512<<10 {
-			t.Errorf("%d KiB more after a month than after two days", grown>>10)
 		}
 	})
 }
