@@ -270,14 +270,6 @@ func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factorya
 	return apiError(t, err)
 }
 
-// cutChunks sends half a page in chunks of a length that was not told, and closes the
-// connection.
-func cutChunks(w http.ResponseWriter, _ *http.Request, page []byte) {
-	_, _ = w.Write(page[:len(page)/2])
-	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler)
-}
-
 // endless is a reader that repeats a text for ever.
 type endless string
 

@@ -10,42 +10,8 @@ import (
 	"testing"
 
 	"factory_exporter/factoryapi"
-	"factory_exporter/factoryapi/fakeapi"
 	"factory_exporter/internal/harness"
 )
-
-func TestTheKeyIsInNoErrorThatTheOtherSideCanCause(t *testing.T) {
-	const closing = "Connection: close\r\n\r\n"
-	for name, spoil := range map[string]fakeapi.Behavior{
-		"documented body":     fakeapi.Respond(401, "application/json", `{"detail":"`+key+` is no key, `+key+` is none","status":401,"title":"Unauthorized"}`),
-		"title of the body":   fakeapi.Respond(401, "application/json", `{"title":"`+key+`"}`),
-		"other body":          fakeapi.Respond(403, "application/json", `{"key":"`+key+`"}`),
-		"HTML":                fakeapi.Respond(500, "text/html", "<html>"+key+"</html>"),
-		"header name":         fakeapi.Raw("HTTP/1.1 200 OK\r\n" + key + "\r\n" + closing),
-		"status line":         fakeapi.Raw("HTTP/1.1 401 " + key + "\r\n" + closing),
-		"status":              fakeapi.Raw("HTTP/1.1 " + key + " Unauthorized\r\n" + closing),
-		"protocol":            fakeapi.Raw(key + "/1.1 401 Unauthorized\r\n" + closing),
-		"body's length":       fakeapi.Raw("HTTP/1.1 200 OK\r\nContent-Length: " + key + "\r\n" + closing),
-		"body's encoding":     fakeapi.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: " + key + "\r\n" + closing),
-		"chunk":               fakeapi.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + key + "\r\n"),
-		"redirect":            fakeapi.Redirect("https://elsewhere.example/login?key=" + key),
-		"redirect to no URL":  fakeapi.Status(302, "Location", "http://"+key+" /%zz"),
-		"time to wait":        fakeapi.Status(429, "Retry-After", key),
-		"page that is HTML":   fakeapi.Respond(200, "text/html", "<html>"+key),
-		"page that is a key":  fakeapi.Respond(200, "text/plain", key),
-		"page that is cut":    fakeapi.Respond(200, "application/json", `{"users":[{"id":"`+key),
-		"user without an id":  fakeapi.Respond(200, "application/json", lastPage(`{"`+key+`":"`+key+`"}`)),
-		"success without one": fakeapi.Respond(202, "text/plain", key),
-	} {
-		t.Run(name, func(t *testing.T) {
-			api := organizationOf(1)
-			api.Inject(fakeapi.Fault{Serve: spoil})
-			client := newClient(t, serve(t, api), factoryapi.Config{})
-			_, err := list(t.Context(), client)
-			checkNoKey(t, apiError(t, err), key)
-		})
-	}
-}
 
 func TestNoPartOfTheKeyIsInAMessageThatIsCut(t *testing.T) {
 	const bodyLimit = 64 << 10

@@ -8,11 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,73 +74,6 @@ func TestRequestsSayWhoAsksForWhat(t *testing.T) {
 		if got, want := r.URL.Query().Has("cursor"), i > 0; got != want {
 			t.Errorf("request %d has a cursor: %t", i+1, got)
 		}
-	}
-}
-
-func TestRedirectsAreNotFollowed(t *testing.T) {
-	for _, status := range []int{301, 302, 303, 307, 308} {
-		for name, location := range map[string]string{
-			"another host":       "http://elsewhere.example" + fakeapi.UsersPath,
-			"another host's TLS": "https://elsewhere.example/",
-			"no scheme":          "//elsewhere.example/",
-			"another port":       "http://localhost:8081/",
-			"another path":       "/login",
-			"no location":        "",
-			"no URL":             "http://else where.example/%zz",
-		} {
-			t.Run(fmt.Sprint(status, " to ", name), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					requests := record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-						if location != "" {
-							w.Header().Set("Location", location)
-						}
-						w.WriteHeader(status)
-					}))
-					network := serve(t, requests)
-					var dialed []string
-					transport := &http.Transport{DialContext: func(ctx context.Context, network_, address string) (net.Conn, error) {
-						dialed = append(dialed, address)
-						return network.DialContext(ctx, network_, address)
-					}}
-					client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3})
-
-					users, err := list(t.Context(), client)
-					if got := apiError(t, err); got.Reason() != strconv.Itoa(status) || got.StatusCode != status {
-						t.Errorf("error %v, want the status %d", err, status)
-					}
-					if len(users) != 0 {
-						t.Errorf("%d users", len(users))
-					}
-					if got := requests.count(); got != 1 {
-						t.Errorf("%d requests", got)
-					}
-					if !slices.Equal(dialed, []string{"localhost:80"}) {
-						t.Errorf("connections to %v", dialed)
-					}
-				})
-			})
-		}
-	}
-}
-
-func TestTheKeyStaysWithTheConfiguredHost(t *testing.T) {
-	other := record(organizationOf(1))
-	elsewhere := httptest.NewServer(other)
-	defer elsewhere.Close()
-	api := organizationOf(1)
-	api.Inject(fakeapi.Fault{Serve: fakeapi.Redirect(elsewhere.URL + fakeapi.UsersPath)})
-	server := httptest.NewServer(api)
-	defer server.Close()
-	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: static(key)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
-	if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "302" {
-		t.Errorf("error %v", err)
-	}
-	if got := other.count(); got != 0 {
-		t.Errorf("%d requests reached another server", got)
 	}
 }
 
@@ -250,70 +180,6 @@ func TestDeprecationIsLoggedOnce(t *testing.T) {
 	}
 }
 
-func TestRequestsAreObserved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(30)
-		api.Inject(
-			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Status(http.StatusInternalServerError)},
-			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Hang()},
-			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.CutTransfer()},
-			fakeapi.Fault{Page: 3, Times: 1, Serve: fakeapi.CutJSON()},
-		)
-		var seen observer
-		client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3, Observe: seen.observe})
-		users, err := list(t.Context(), client)
-		if len(users) != 20 || apiError(t, err).Reason() != "invalid_response" {
-			t.Errorf("%d users, error %v", len(users), err)
-		}
-		want := []string{"ok", "500", "timeout", "connection", "ok", "invalid_response"}
-		if got := seen.results(); !slices.Equal(got, want) {
-			t.Errorf("observed %q, want %q", got, want)
-		}
-		if seen.mostOpen != 1 || seen.open != 0 {
-			t.Errorf("%d requests at once, %d not ended", seen.mostOpen, seen.open)
-		}
-		if got, want := api.Stats().Requests, len(want); got != want {
-			t.Errorf("%d requests, %d observed", got, want)
-		}
-	})
-}
-
-func TestARequestThatTakesTooLongIsATimeout(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		serve fakeapi.Behavior
-	}{
-		{"no header", fakeapi.Hang()},
-		{"hangs within the body", fakeapi.HangInBody()},
-		{"a byte a second", fakeapi.Trickle(time.Second)},
-	} {
-		for _, timeout := range []time.Duration{0, 5 * time.Second} {
-			t.Run(fmt.Sprint(tt.name, " ", timeout), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					api := organizationOf(3)
-					api.Inject(fakeapi.Fault{Serve: tt.serve})
-					client := newClient(t, serve(t, api), factoryapi.Config{RequestTimeout: timeout})
-					start := time.Now()
-					users, err := list(t.Context(), client)
-					if got := apiError(t, err); got.Reason() != "timeout" || len(users) != 0 {
-						t.Errorf("%d users, error %v", len(users), err)
-					}
-					if timeout == 0 {
-						timeout = 30 * time.Second
-					}
-					if got := time.Since(start); got != timeout {
-						t.Errorf("given up after %s, want %s", got, timeout)
-					}
-					synctest.Wait()
-					if got := api.Stats().InFlight; got != 0 {
-						t.Errorf("%d requests still under way", got)
-					}
-				})
-			})
-		}
-	}
-}
-
 func TestNoServerToConnectToIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nobody := fakeapi.NewPipe() // nobody accepts
@@ -397,47 +263,6 @@ func TestAnErrorWhoseBodyHangsCountsByItsStatus(t *testing.T) {
 	}
 }
 
-func TestABrokenTransferIsAConnectionError(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
-
-	for _, tt := range []struct {
-		name  string
-		serve fakeapi.Behavior // nil: nobody listens
-	}{
-		{"refused", nil},
-		{"reset", fakeapi.Reset()},
-		{"cut within a body of known length", fakeapi.CutTransfer()},
-		{"cut within a body of chunks", cutChunks},
-		{"not HTTP", fakeapi.Raw("SSH-2.0-OpenSSH_10.0\r\n")},
-		{"closed within the header", fakeapi.Raw("HTTP/1.1 200 OK\r\nContent-Le")},
-		{"chunks that are none", fakeapi.Raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			address := "http://" + closed.Addr().String()
-			if tt.serve != nil {
-				api := organizationOf(10)
-				api.Inject(fakeapi.Fault{Serve: tt.serve})
-				server := httptest.NewServer(api)
-				defer server.Close()
-				address = server.URL
-			}
-			client, err := factoryapi.New(factoryapi.Config{URL: address, Credentials: static(key)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer client.CloseIdleConnections()
-			users, err := list(t.Context(), client)
-			if got := apiError(t, err); got.Reason() != "connection" || got.Message == "" || len(users) != 0 {
-				t.Errorf("%d users, error %v", len(users), err)
-			}
-		})
-	}
-}
-
 func TestCompressedAnswers(t *testing.T) {
 	page := string(packed(t, lastPage(`{"id":"a"}`)))
 	damaged := []byte(page)
@@ -471,18 +296,6 @@ func TestCompressedAnswers(t *testing.T) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
-	}
-}
-
-func TestACompressedAnswerWhoseTransferBreaksOffIsAConnectionError(t *testing.T) {
-	api := organizationOf(1)
-	api.Inject(fakeapi.Fault{Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
-		w.Header().Set("Content-Encoding", "gzip")
-		fakeapi.CutTransfer()(w, r, packed(t, string(page)))
-	}})
-	client := newClient(t, serve(t, api), factoryapi.Config{})
-	if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "connection" {
-		t.Errorf("error %v", err)
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,87 +17,6 @@ import (
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
 )
-
-func TestFailuresThatMayPassAreRetried(t *testing.T) {
-	failures := map[string]fakeapi.Behavior{
-		"timeout before the header":   fakeapi.Hang(),
-		"timeout within the body":     fakeapi.HangInBody(),
-		"timeout of a slow body":      fakeapi.Trickle(time.Second),
-		"connection reset":            fakeapi.Reset(),
-		"connection lost in the body": fakeapi.CutTransfer(),
-	}
-	for _, status := range []int{429, 500, 501, 502, 503, 504, 529, 599} {
-		failures[strconv.Itoa(status)] = fakeapi.Status(status)
-	}
-	for name, failure := range failures {
-		reason, _, _ := strings.Cut(name, " ")
-
-		t.Run(name+" that passes", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := organizationOf(25)
-				api.Inject(fakeapi.Fault{Page: 1, Times: 2, Serve: failure})
-				var seen observer
-				client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10, MaxRetries: 3, Observe: seen.observe})
-				if users, err := list(t.Context(), client); err != nil || len(users) != 25 {
-					t.Errorf("%d users, error %v", len(users), err)
-				}
-				if got, want := seen.results(), []string{reason, reason, "ok", "ok", "ok"}; !slices.Equal(got, want) {
-					t.Errorf("requests ended with %q, want %q", got, want)
-				}
-			})
-		})
-
-		for _, retries := range []int{0, 1, 3} {
-			t.Run(fmt.Sprint(name, " that stays, retries ", retries), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					api := organizationOf(1)
-					api.Inject(fakeapi.Fault{Serve: failure})
-					client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: retries})
-					users, err := list(t.Context(), client)
-					if got := apiError(t, err); got.Reason() != reason || !got.Temporary() || len(users) != 0 {
-						t.Errorf("%d users, error %v", len(users), err)
-					}
-					if got, want := api.Stats().Requests, 1+retries; got != want {
-						t.Errorf("%d requests, want %d", got, want)
-					}
-				})
-			})
-		}
-	}
-}
-
-func TestFailuresThatStayAreNotRetried(t *testing.T) {
-	failures := map[string]fakeapi.Behavior{
-		"invalid_response: HTML":          fakeapi.Respond(200, "text/html", "<html>"),
-		"invalid_response: half a page":   fakeapi.CutJSON(),
-		"invalid_response: no page":       fakeapi.Respond(204, "", ""),
-		"invalid_response: asked to wait": fakeapi.Status(202, "Retry-After", "1"),
-	}
-	for _, status := range []int{300, 301, 302, 303, 304, 305, 307, 308, 400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 418, 422, 425, 431, 451, 499} {
-		failures[strconv.Itoa(status)] = fakeapi.Status(status, "Retry-After", "1")
-	}
-	for name, failure := range failures {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				api := organizationOf(1)
-				api.Inject(fakeapi.Fault{Times: 1, Serve: failure})
-				client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
-				start := time.Now()
-				users, err := list(t.Context(), client)
-				reason, _, _ := strings.Cut(name, ":")
-				if got := apiError(t, err); got.Reason() != reason || got.Temporary() || len(users) != 0 {
-					t.Errorf("%d users, error %v", len(users), err)
-				}
-				if got := api.Stats().Requests; got != 1 {
-					t.Errorf("%d requests", got)
-				}
-				if got := time.Since(start); got != 0 {
-					t.Errorf("waited %s", got)
-				}
-			})
-		})
-	}
-}
 
 func TestBackOffGrowsAndIsJittered(t *testing.T) {
 	const listings, retries = 200, 7
