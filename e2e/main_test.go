@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"flag"
 	"fmt"
-	"os"
 	"os/exec"
 	"testing"
 
@@ -24,32 +23,18 @@ func TestMain(m *testing.M) {
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
 		_ = parallel.Value.Set("6") // a number cannot fail
 	}
-	os.Exit(testMain(m))
-}
-
-func testMain(m *testing.M) (code int) {
-	fail := func(err error) int {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	for name, path := range map[string]*string{
-		"prometheus": &programs.prometheus, "promtool": &programs.promtool,
-		"alertmanager": &programs.alertmanager, "amtool": &programs.amtool,
-	} {
-		var err error
-		if *path, err = tools.Path(name); err != nil {
-			return fail(err)
+	process.Main(m, func(exporter string) (err error) {
+		programs.exporter = exporter
+		for name, path := range map[string]*string{
+			"prometheus": &programs.prometheus, "promtool": &programs.promtool,
+			"alertmanager": &programs.alertmanager, "amtool": &programs.amtool,
+		} {
+			if *path, err = tools.Path(name); err != nil {
+				return err
+			}
 		}
-	}
-	dir, err := os.MkdirTemp("", "factory_exporter-e2e-")
-	if err != nil {
-		return fail(err)
-	}
-	defer os.RemoveAll(dir)
-	if programs.exporter, err = process.BuildExporter(dir); err != nil {
-		return fail(err)
-	}
-	return m.Run()
+		return nil
+	})
 }
 
 func run(cmd *exec.Cmd) error {

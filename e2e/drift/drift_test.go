@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 
 	"factory_exporter/e2e/drift"
 	"factory_exporter/e2e/internal/process"
+	"factory_exporter/internal/harness"
 )
 
 const rulesFile = "../../alerts/factory.rules.yml"
@@ -73,16 +73,12 @@ func TestNothingAsksForWhatIsNotExposed(t *testing.T) {
 }
 
 func TestEveryAlertIsInTheRunbook(t *testing.T) {
-	text := must(os.ReadFile("../../alerts/README.md"))(t)
+	anchors := harness.Anchors(string(must(os.ReadFile("../../alerts/README.md"))(t)))
 	for _, rule := range must(drift.ReadRules(rulesFile))(t) {
 		if rule.Alert == "" {
 			continue
 		}
 		_, anchor, _ := strings.Cut(rule.Annotations["runbook_url"], "#")
-		var anchors []string // as GitHub makes them of headings
-		for _, heading := range regexp.MustCompile(`(?m)^#+ +(.+?) *$`).FindAllSubmatch(text, -1) {
-			anchors = append(anchors, strings.ReplaceAll(strings.ToLower(string(heading[1])), " ", "-"))
-		}
 		if anchor != strings.ToLower(rule.Alert) || !slices.Contains(anchors, anchor) {
 			t.Errorf("%s: the runbook has no heading for %q", rule.Alert, anchor)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // BenchmarkProcess measures a scrape's time, and the CPU time and the peak memory of the
@@ -16,7 +17,7 @@ import (
 func BenchmarkProcess(b *testing.B) {
 	for _, members := range []int{1_000, 10_000, 100_000, 500_000} {
 		org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
-		api := serve(b, fakeapi.NewServer(org, apiKey))
+		api := serve(b, fakeapi.NewServer(org, harness.Key))
 		for _, options := range []struct {
 			name string
 			args []string

@@ -20,35 +20,13 @@ import (
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 const scrapeRequest = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"
 
 // stopTime is how long the exporter may take to end, whatever hangs.
 const stopTime = 5 * time.Second
-
-func TestClientsThatHangUpLeaveNoTraceInTheLog(t *testing.T) {
-	t.Parallel()
-	p := start(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(2000, 1, time.Now())...), apiKey)), nil,
-		"--collector.per-user", "--collector.cache-ttl=1h") // so that answers are too large to be sent at once
-	p.Scrape(t)
-	before := p.Stderr.String()
-	for range 200 {
-		conn := dial(t, p.Address)
-		send(t, conn, scrapeRequest)
-		if err := conn.SetLinger(0); err != nil { // so that closing resets the connection
-			t.Fatal(err)
-		}
-		conn.Close()
-	}
-	got := p.Scrape(t)
-	if errs := got[`promhttp_metric_handler_errors_total{cause="encoding"}`]; errs != 0 {
-		t.Errorf("promhttp_metric_handler_errors_total counts %g of them", errs)
-	}
-	if log := p.Stderr.String(); log != before {
-		t.Errorf("the log has\n%s", strings.TrimPrefix(log, before))
-	}
-}
 
 func TestLogReaderThatGoesIsNotTheEnd(t *testing.T) {
 	t.Parallel()
@@ -84,87 +62,50 @@ func TestLogReaderThatStopsReadingStopsNothing(t *testing.T) {
 	p.stop(t)
 }
 
-func TestKeyFileThatHangsOrNeverEndsDoesNoHarm(t *testing.T) {
+func TestKeyFileOnAMountThatHangsDoesNoHarm(t *testing.T) {
 	t.Parallel()
-	for _, test := range []struct {
-		name   string
-		become func(t *testing.T, keyFile string)
-		hangs  bool
-		says   string
-	}{
-		{name: "a pipe", says: "not a regular file", become: func(t *testing.T, keyFile string) {
-			remove(t, keyFile)
-			if err := syscall.Mkfifo(keyFile, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "/dev/zero", says: "not a regular file", become: func(t *testing.T, keyFile string) {
-			remove(t, keyFile)
-			if err := os.Symlink("/dev/zero", keyFile); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "a file of 10 GB", says: "larger than", become: func(t *testing.T, keyFile string) {
-			if err := os.Truncate(keyFile, 10_000_000_000); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{name: "on a mount that hangs", says: "could not be read in time", hangs: true, become: func(t *testing.T, keyFile string) {
-			mount := filepath.Dir(keyFile) + "/mount"
-			if err := os.Mkdir(mount, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			hang(t, mount)
-			remove(t, keyFile)
-			if err := os.Symlink(mount+"/key", keyFile); err != nil {
-				t.Fatal(err)
-			}
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			if test.hangs && !canMount(t) {
-				t.Log("not checked, because nothing can be mounted here")
-				return
-			}
-			api := serve(t, newAPI())
-			keyFile := filepath.Join(t.TempDir(), "key")
-			writeFile(t, keyFile, apiKey+"\n")
-			p := process.Serve(t, nil, exporter, "--factory.url="+api, "--factory.api-key-file="+keyFile)
-			checkListed(t, "before", p.Scrape(t))
-			test.become(t, keyFile)
-			for range 2 {
-				checkListed(t, "with the last good key", p.Scrape(t))
-			}
-			log := p.Stderr.String()
-			if complaints := strings.Count(log, "Cannot read the API key file"); complaints != 1 || !strings.Contains(log, test.says) {
-				t.Errorf("the log complains %d times, want once about %q:\n%s", complaints, test.says, log)
-			}
-			if peak := p.Usage(t).PeakResident; peak > 64<<20 {
-				t.Errorf("it took %d MiB", peak>>20)
-			}
-			begin := time.Now()
-			p.Stop(t)
-			if took := time.Since(begin); took > stopTime {
-				t.Errorf("it took %s to stop", took)
-			}
+	if !canMount(t) {
+		t.Log("not checked, because nothing can be mounted here")
+		return
+	}
+	api := serve(t, newAPI())
+	dir := t.TempDir()
+	keyFile, mount := filepath.Join(dir, "key"), filepath.Join(dir, "mount")
+	writeFile(t, keyFile, harness.Key+"\n")
+	p := process.Serve(t, nil, exporter, "--factory.url="+api, "--factory.api-key-file="+keyFile)
+	checkListed(t, "before", p.Scrape(t))
+	if err := errors.Join(os.Mkdir(mount, 0o700), os.Remove(keyFile), os.Symlink(mount+"/key", keyFile)); err != nil {
+		t.Fatal(err)
+	}
+	hang(t, mount)
+	for range 2 {
+		checkListed(t, "with the last good key", p.Scrape(t))
+	}
+	const says = "could not be read in time"
+	log := p.Stderr.String()
+	if complaints := strings.Count(log, "Cannot read the API key file"); complaints != 1 || !strings.Contains(log, says) {
+		t.Errorf("the log complains %d times, want once about %q:\n%s", complaints, says, log)
+	}
+	begin := time.Now()
+	p.Stop(t)
+	if took := time.Since(begin); took > stopTime {
+		t.Errorf("it took %s to stop", took)
+	}
 
-			// It does not start with such a file, and says so.
-			p = process.Start(t, nil, exporter, "--web.listen-address=127.0.0.1:0", "--factory.url="+api, "--factory.api-key-file="+keyFile)
-			if code := p.Wait(t); code != 1 {
-				t.Errorf("the start ends with exit code %d, want 1", code)
-			}
-			if line := p.Stderr.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "--factory.api-key-file") || !strings.Contains(line, test.says) {
-				t.Errorf("the start says %q", line)
-			}
-		})
+	// It does not start with such a file, and says so.
+	p = process.Start(t, nil, exporter, "--web.listen-address=127.0.0.1:0", "--factory.url="+api, "--factory.api-key-file="+keyFile)
+	if code := p.Wait(t); code != 1 {
+		t.Errorf("the start ends with exit code %d, want 1", code)
+	}
+	if line := p.Stderr.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "--factory.api-key-file") || !strings.Contains(line, says) {
+		t.Errorf("the start says %q", line)
 	}
 }
 
 func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
 	t.Parallel()
 	members := fakeapi.Generate(10_000, 1, time.Now())
-	p := start(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(members...), apiKey)), nil, "--collector.per-user", "--collector.cache-ttl=1h")
+	p := start(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)), nil, "--collector.per-user", "--collector.cache-ttl=1h")
 	for range 5 { // until the heap has its usual size
 		p.Scrape(t)
 	}
@@ -182,30 +123,6 @@ func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
 		t.Errorf("one scrape takes %d MiB, and 40 at once %d MiB", one>>20, all>>20)
 	} else {
 		t.Logf("one scrape takes %d MiB, and 40 at once %d MiB", one>>20, all>>20)
-	}
-}
-
-func TestLackOfFileDescriptorsIsSaid(t *testing.T) {
-	t.Parallel()
-	p := process.Serve(t, []string{"FACTORY_API_KEY=" + apiKey}, script(t, "ulimit -n 20"), "--factory.url="+serve(t, newAPI()))
-	checkListed(t, "before", p.Scrape(t))
-	var conns []net.Conn
-	for range 40 { // more than there are descriptors; the rest wait in the kernel
-		conns = append(conns, dial(t, p.Address))
-	}
-	says := func() int { return strings.Count(p.Stderr.String(), "Cannot accept connections") }
-	process.Eventually(t, func() error {
-		if says() == 0 {
-			return errors.New("the log does not tell that no connection can be accepted")
-		}
-		return nil
-	})
-	for _, conn := range conns {
-		conn.Close()
-	}
-	checkListed(t, "afterwards", p.Scrape(t))
-	if lines := says(); lines != 1 {
-		t.Errorf("%d lines tell it, within a minute", lines)
 	}
 }
 
@@ -257,24 +174,11 @@ func TestCertificateThatIsGoneIsSaid(t *testing.T) {
 	}
 }
 
-func TestHangupIsLoggedAndNothingMore(t *testing.T) {
-	t.Parallel()
-	p := start(t, serve(t, newAPI()), nil)
-	p.Signal(t, syscall.SIGHUP)
-	process.Eventually(t, func() error {
-		if !strings.Contains(p.Stderr.String(), "nothing to reload") {
-			return errors.New("the log does not tell of SIGHUP")
-		}
-		return nil
-	})
-	checkListed(t, "afterwards", p.Scrape(t))
-}
-
 // An API that hangs, a client that does not read, one that sends half a request, and a
 // log that nobody reads.
 func TestStopTakesNotLongWhateverHangs(t *testing.T) {
 	t.Parallel()
-	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), apiKey)
+	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), harness.Key)
 	p, log := startWithLog(t, serve(t, api), "--collector.per-user", "--log.level=debug")
 	defer log.Close()
 	p.scrape(t)
@@ -303,7 +207,7 @@ func startWithLog(t *testing.T, apiURL string, args ...string) (*loggingProcess,
 		t.Fatal(err)
 	}
 	p := &loggingProcess{cmd: exec.Command(exporter, append(args, "--web.listen-address=127.0.0.1:0", "--factory.url="+apiURL)...)}
-	p.cmd.Env = append(os.Environ(), "FACTORY_API_KEY="+apiKey)
+	p.cmd.Env = append(os.Environ(), "FACTORY_API_KEY="+harness.Key)
 	p.cmd.Stderr = stderr
 	err = p.cmd.Start()
 	stderr.Close()
@@ -327,13 +231,13 @@ func startWithLog(t *testing.T, apiURL string, args ...string) (*loggingProcess,
 	return nil, nil
 }
 
-func (p *loggingProcess) scrape(t *testing.T, header ...string) process.Samples {
+func (p *loggingProcess) scrape(t *testing.T, header ...string) harness.Samples {
 	t.Helper()
 	status, body := process.Get(t, http.DefaultClient, "http://"+p.address+"/metrics", header...)
 	if status != http.StatusOK {
 		t.Fatalf("scrape: status %d", status)
 	}
-	return process.ParseSamples(t, body)
+	return harness.Parse(t, body)
 }
 
 // stop ends the process with SIGTERM, which must be quick and a success.
@@ -375,13 +279,6 @@ func dial(t *testing.T, address string) *net.TCPConn {
 func send(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func remove(t *testing.T, file string) {
-	t.Helper()
-	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 }

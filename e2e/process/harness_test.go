@@ -3,9 +3,9 @@
 // the program cannot show: signals and exit codes, TLS and proxies, the memory and the
 // files that it takes up, its speed.
 //
-// A way in which the API can fail is a row of the fault matrix (faults_test.go in the
-// root of the repository), which has a clock of its own and is much faster. Only what
-// needs a real network is a row of network_test.go.
+// A way in which the API can fail is a row of factoryapi/faults_test.go, which has a clock
+// of its own and is much faster. Only what needs a real network is a row of
+// network_test.go.
 package process_test
 
 import (
@@ -20,36 +20,22 @@ import (
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // exporter is the path of the program.
 var exporter string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "factory_exporter-process-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	if exporter, err = process.BuildExporter(dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	process.Main(m, func(path string) error { exporter = path; return nil })
 }
-
-// apiKey is so long that a part of it may get through where the whole would be seen.
-const apiKey = "fk-9s8Yq0vJ3mZrT5xWc7LbNd2HgKpEuAiR4oVtQfMj6wXz1CyB"
 
 // start starts the exporter for the API at a URL, until the test ends. More variables are
 // for its environment ("NAME=value").
 func start(t testing.TB, apiURL string, env []string, args ...string) *process.Process {
 	t.Helper()
 	keyFile := filepath.Join(t.TempDir(), "key")
-	if err := os.WriteFile(keyFile, []byte(apiKey+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(keyFile, []byte(harness.Key+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return process.Serve(t, env, exporter, append(args, "--factory.url="+apiURL, "--factory.api-key-file="+keyFile)...)
@@ -74,27 +60,23 @@ func newAPI() *fakeapi.Server {
 			CreatedAt: ago(400 * day), LastSignInAt: ago(time.Duration(i)*day + day/2),
 		})
 	}
-	return fakeapi.NewServer(fakeapi.NewOrganization(members...), apiKey)
+	return fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)
 }
 
 // checkListed checks a scrape whose listing was that of newAPI.
-func checkListed(t *testing.T, name string, got process.Samples) {
+func checkListed(t *testing.T, name string, got harness.Samples) {
 	t.Helper()
-	for series, want := range (process.Samples{
+	got.Check(t, name, harness.Samples{
 		"factory_up": 1, "factory_users": 40, "factory_users_never_signed_in": 0, "factory_listing_pages": 1,
 		"factory_listing_duplicate_users": 0, "factory_users_last_sign_in_age_seconds_count": 40,
 		`factory_users_active{window="1d"}`: 1, `factory_users_active{window="7d"}`: 7, `factory_users_active{window="30d"}`: 30, `factory_users_active{window="90d"}`: 40,
 		`factory_users_idle{window="1d"}`: 39, `factory_users_idle{window="7d"}`: 33, `factory_users_idle{window="30d"}`: 10, `factory_users_idle{window="90d"}`: 0,
 		`factory_users_new{window="90d"}`: 0,
-	}) {
-		if value, ok := got[series]; !ok || value != want {
-			t.Errorf("%s: %s is %g (there: %t), want %g", name, series, value, ok, want)
-		}
-	}
+	})
 }
 
 // checkNotListed checks a scrape without a listing.
-func checkNotListed(t *testing.T, name string, got process.Samples) {
+func checkNotListed(t *testing.T, name string, got harness.Samples) {
 	t.Helper()
 	if up, ok := got["factory_up"]; !ok || up != 0 {
 		t.Errorf("%s: factory_up is %g (there: %t), want 0", name, up, ok)
@@ -105,18 +87,6 @@ func checkNotListed(t *testing.T, name string, got process.Samples) {
 		case metric == "factory_users_joined_total", metric == "factory_users_left_total":
 		case strings.HasPrefix(metric, "factory_user"), metric == "factory_listing_pages", metric == "factory_listing_timestamp_seconds":
 			t.Errorf("%s: %s is %g without a listing", name, series, value)
-		}
-	}
-}
-
-// checkNoKey fails if text has the key or a telling part of it.
-func checkNoKey(t testing.TB, where, text string) {
-	t.Helper()
-	const telling = 8
-	for i := range len(apiKey) - telling + 1 {
-		if strings.Contains(text, apiKey[i:i+telling]) {
-			t.Errorf("%s has %d bytes or more of the key: %s", where, telling, text)
-			return
 		}
 	}
 }

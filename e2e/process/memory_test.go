@@ -12,6 +12,7 @@ import (
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 const (
@@ -28,8 +29,8 @@ func TestAFailingAPIDoesNotExhaustTheMemory(t *testing.T) {
 		t.Logf("not checked, because memory cannot be limited here: %v", err)
 		return
 	}
-	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(memoryMembers, 1, time.Now())...), apiKey)
-	p := process.Serve(t, []string{"FACTORY_API_KEY=" + apiKey}, limited, "--factory.url="+serve(t, api),
+	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(memoryMembers, 1, time.Now())...), harness.Key)
+	p := process.Serve(t, []string{"FACTORY_API_KEY=" + harness.Key}, limited, "--factory.url="+serve(t, api),
 		"--factory.request-timeout=1s", "--factory.max-retries=1", "--collector.max-stale=0s",
 		"--collector.group-by=email_domain", "--collector.group-by=metadata.team", "--collector.per-user")
 	for name, fault := range memoryFaults() {
@@ -66,7 +67,7 @@ func memoryFaults() map[string]fakeapi.Behavior {
 	}
 	faults := map[string]fakeapi.Behavior{
 		"429, Retry-After":           fakeapi.Status(429, "Retry-After", "1"),
-		"500 with an endless body":   fakeapi.EndlessError(500, apiKey),
+		"500 with an endless body":   fakeapi.EndlessError(500, harness.Key),
 		"a redirect":                 fakeapi.Redirect("https://elsewhere.example/"),
 		"204":                        fakeapi.Respond(204, "", ""),
 		"HTML":                       fakeapi.Respond(200, "text/html", strings.Repeat("<p>Down</p>\n", 1000)),
@@ -92,7 +93,7 @@ func memoryFaults() map[string]fakeapi.Behavior {
 		"a transfer cut half way":    fakeapi.CutTransfer(),
 		"a reset":                    fakeapi.Reset(),
 		"no HTTP":                    fakeapi.Raw("SSH-2.0-OpenSSH\r\n\r\n"),
-		"an endless header":          fakeapi.EndlessHeader("X-Echo: " + apiKey),
+		"an endless header":          fakeapi.EndlessHeader("X-Echo: " + harness.Key),
 		"a hang":                     fakeapi.Hang(),
 		"a hang in the body":         fakeapi.HangInBody(),
 		"a byte at a time":           fakeapi.Trickle(10 * time.Millisecond),

@@ -19,6 +19,7 @@ import (
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 var (
@@ -52,7 +53,7 @@ func TestSoak(t *testing.T) {
 
 	attributes := []string{"metadata.team", "email_domain"}
 	org := newSoakOrganization(seed, attributes)
-	api := fakeapi.NewServer(org.Organization, apiKey)
+	api := fakeapi.NewServer(org.Organization, harness.Key)
 	api.SetLatency(2 * time.Millisecond)
 	server := httptest.NewUnstartedServer(org.changing(api))
 	connections := new(connectionCount)
@@ -144,7 +145,7 @@ type soakOrganization struct {
 
 type soakStep struct {
 	number int
-	counts process.Samples // of the members, in all and by attribute
+	counts harness.Samples // of the members, in all and by attribute
 }
 
 func newSoakOrganization(seed uint64, attributes []string) *soakOrganization {
@@ -199,7 +200,7 @@ func (o *soakOrganization) change() {
 }
 
 func (o *soakOrganization) record() {
-	counts := process.Samples{}
+	counts := harness.Samples{}
 	for _, m := range o.Members() {
 		counts["factory_users"]++
 		for _, attribute := range o.attributes {
@@ -233,7 +234,7 @@ func (o *soakOrganization) steps() int {
 }
 
 // memberCounts are the series that do not depend on the time of day.
-func memberCounts(s process.Samples) process.Samples {
+func memberCounts(s harness.Samples) harness.Samples {
 	counts := maps.Clone(s)
 	maps.DeleteFunc(counts, func(series string, _ float64) bool {
 		return series != "factory_users" && !strings.HasPrefix(series, "factory_users_by_attribute{")
@@ -379,7 +380,7 @@ func (s *scrapers) scrape(t testing.TB, client *http.Client, timeout float64) {
 		t.Errorf("scrape: status %d: %.500s", status, body)
 		return
 	}
-	got := process.ParseSamples(t, body)
+	got := harness.Parse(t, body)
 	up, ok := got["factory_up"]
 	if !ok {
 		t.Errorf("scrape without factory_up:\n%s", body)

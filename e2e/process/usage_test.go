@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // A reading of the analytics that hangs delays neither a scrape nor the end of the
@@ -57,7 +57,7 @@ func BenchmarkReading(b *testing.B) {
 		b.Run(form.name, func(b *testing.B) {
 			analytics := fakeapi.NewAnalytics(workers...)
 			analytics.Choose(fakeapi.Unknowns{Rows: form.rows})
-			server := fakeapi.NewServer(org, apiKey)
+			server := fakeapi.NewServer(org, harness.Key)
 			server.SetAnalytics(analytics)
 			api := serve(b, server)
 			for b.Loop() {
@@ -69,7 +69,7 @@ func BenchmarkReading(b *testing.B) {
 
 				begin := time.Now()
 				p := start(b, api, nil, "--collector.usage")
-				var s process.Samples
+				var s harness.Samples
 				for s = p.Scrape(b); s["factory_usage_up"] != 1; s = p.Scrape(b) {
 					time.Sleep(100 * time.Millisecond)
 				}

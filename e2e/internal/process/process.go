@@ -20,6 +20,25 @@ import (
 // it.
 const Patience = time.Minute
 
+// Main builds the exporter, gives its path to prepare, and runs the tests of a package.
+func Main(m *testing.M, prepare func(exporter string) error) {
+	dir, err := os.MkdirTemp("", "factory_exporter-")
+	code := 1
+	if err == nil {
+		var exporter string
+		if exporter, err = BuildExporter(dir); err == nil {
+			err = prepare(exporter)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	} else {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
 // BuildExporter builds the exporter the way it is released, into a directory, and returns
 // the path of the program. With the race detector in the tests, it is in the exporter as
 // well. The tests call BuildExporter from any package of this module.
@@ -110,10 +129,9 @@ func Serve(t testing.TB, env []string, program string, args ...string) *Process 
 	return p
 }
 
-var address = regexp.MustCompile(`\baddress"?[=:]"?([^\s",]+)`)
+var address = regexp.MustCompile(`\baddress=(\S+)`)
 
-// servesOn returns the address in the last log line before a program serves, in logfmt or
-// JSON: "TLS is disabled." or "TLS is enabled.". Other lines may have other addresses, such
+// servesOn returns the address in the last log line before a program serves: "TLS is disabled." or "TLS is enabled.". Other lines may have other addresses, such
 // as the one that the program was told.
 func servesOn(log string) string {
 	for line := range strings.Lines(log) {
