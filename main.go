@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/common/version"
 
 	"factory_exporter/collector"
@@ -118,6 +119,9 @@ func run(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) erro
 	defer stop()
 	logger.Info("Starting factory_exporter", append(version.Slog(), cfg.Settings()...)...)
 	return exporter.Serve(ctx, func(address net.Addr, tls bool) {
+		if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil { // nil without systemd
+			logger.Error("Cannot tell systemd that the exporter serves", "err", err)
+		}
 		if cfg.Demo() {
 			printDemo(stdout, address, tls, cfg.Server().TelemetryPath)
 		}
