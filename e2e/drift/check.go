@@ -1,12 +1,11 @@
 // Package drift holds the PromQL that the project ships - in dashboards, in alerts, in
 // its documentation - against what the exporter exposes, so that none of it drifts from
-// the others.
+// the others. Whether a query returns data is for Prometheus to say.
 package drift
 
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/prometheus/common/model"
@@ -20,13 +19,15 @@ type Expression struct {
 	Text  string
 }
 
-// Series are time series by name, with the labels that they can have.
+// Series are time series by name, with the labels that they can have. Where these are nil,
+// a series can have any.
 type Series map[string]Labels
 
 // Labels are the values of labels, by name. A label without values can have any.
 type Labels map[string][]string
 
-// Checker parses expressions and looks up every metric and label that they name.
+// Checker parses expressions and looks up every metric that they name, and the labels by
+// which they choose.
 type Checker struct {
 	Known Series
 	// Used are the names of the metrics in the expressions checked so far.
@@ -38,144 +39,50 @@ func NewChecker(known Series) *Checker {
 	return &Checker{Known: known, Used: map[string]bool{}}
 }
 
-// Check returns the labels that the result of an expression can have, and what is wrong
-// with the expression.
-func (c *Checker) Check(expr string) (Labels, error) {
+// Check returns what is wrong with an expression.
+func (c *Checker) Check(expr string) error {
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
-		return nil, fmt.Errorf("%w\n\t%s", err, expr)
+		return fmt.Errorf("%w\n\t%s", err, expr)
 	}
-	p := pass{checker: c}
-	result := p.labelsOf(parsed)
-	if err := errors.Join(p.problems...); err != nil {
-		return result, fmt.Errorf("%w\n\t%s", err, expr)
+	var problems []error
+	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
+		if selector, ok := node.(*parser.VectorSelector); ok {
+			problems = append(problems, c.checkSelector(selector))
+		}
+		return nil
+	})
+	if err := errors.Join(problems...); err != nil {
+		return fmt.Errorf("%w\n\t%s", err, expr)
 	}
-	return result, nil
+	return nil
 }
 
-// pass is one expression's way through the checker.
-type pass struct {
-	checker  *Checker
-	problems []error
-}
-
-// labelsOf returns the labels that the result of a node can have: those of its operands,
-// changed as the node changes them.
-func (p *pass) labelsOf(node parser.Node) Labels {
-	var operands []Labels
-	result := Labels{}
-	for _, child := range parser.Children(node) {
-		operands = append(operands, p.labelsOf(child))
-		result.add(operands[len(operands)-1])
-	}
-	switch n := node.(type) {
-	case *parser.VectorSelector:
-		return p.selected(n)
-	case *parser.AggregateExpr:
-		p.need(n.Op.String(), result, n.Grouping...)
-		chosen := slices.Contains([]parser.ItemType{parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO}, n.Op)
-		maps.DeleteFunc(result, func(name string, _ []string) bool {
-			return !chosen && slices.Contains(n.Grouping, name) == n.Without
-		})
-		if n.Op == parser.COUNT_VALUES {
-			result[n.Param.(*parser.StringLiteral).Val] = nil
-		}
-	case *parser.BinaryExpr:
-		if n.VectorMatching != nil { // or else a side is a scalar
-			return p.matched(n, operands[0], operands[1], result)
-		}
-	case *parser.Call:
-		text := func(i int) string { return n.Args[i].(*parser.StringLiteral).Val }
-		switch n.Func.Name {
-		case "scalar":
-			return Labels{}
-		case "label_replace": // (vector, target, replacement, source, regex)
-			p.need(n.Func.Name, result, text(3))
-			result[text(1)] = nil
-		case "label_join": // (vector, target, separator, sources ...)
-			for i := range n.Args[3:] {
-				p.need(n.Func.Name, result, text(3+i))
-			}
-			result[text(1)] = nil
-		case "histogram_quantile":
-			delete(result, "le")
-		}
-	}
-	return result
-}
-
-func (p *pass) selected(selector *parser.VectorSelector) Labels {
-	found := Labels{}
+func (c *Checker) checkSelector(selector *parser.VectorSelector) error {
 	known := false
-	for name, has := range p.checker.Known {
-		if !slices.ContainsFunc(selector.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == model.MetricNameLabel && !m.Matches(name) }) {
-			found.add(has)
-			p.checker.Used[name] = true
-			known = true
+	var problem error
+	for name, has := range c.Known {
+		if !chosenBy(selector, model.MetricNameLabel, name) {
+			continue
+		}
+		known, c.Used[name] = true, true
+		for _, m := range selector.LabelMatchers {
+			values, ok := has[m.Name]
+			switch {
+			case m.Name == model.MetricNameLabel, has == nil:
+			case !ok:
+				problem = fmt.Errorf("%s has no label %q", name, m.Name)
+			case len(values) > 0 && !slices.ContainsFunc(values, m.Matches):
+				problem = fmt.Errorf("no value of label %s of %s is %s; there are %q", m.Name, name, m, values)
+			}
 		}
 	}
 	if !known {
-		p.problem("no metric is %s", selector)
-		return found
+		return fmt.Errorf("no metric is %s", selector)
 	}
-	for _, m := range selector.LabelMatchers {
-		if m.Name == model.MetricNameLabel {
-			continue
-		}
-		p.need("selector", found, m.Name)
-		if values := found[m.Name]; len(values) > 0 && !slices.ContainsFunc(values, m.Matches) {
-			p.problem("no value of label %s is %s; there are %q", m.Name, m, values)
-		}
-	}
-	return found
+	return problem
 }
 
-// matched returns the labels that come of an operator between two vectors.
-func (p *pass) matched(n *parser.BinaryExpr, left, right, both Labels) Labels {
-	matching := n.VectorMatching
-	if matching.On {
-		p.need("left side of "+n.Op.String(), left, matching.MatchingLabels...)
-		p.need("right side of "+n.Op.String(), right, matching.MatchingLabels...)
-	} else {
-		p.need("either side of "+n.Op.String(), both, matching.MatchingLabels...)
-	}
-	result, other := left, right
-	switch {
-	case n.Op == parser.LOR:
-		return both
-	case matching.Card == parser.CardOneToMany:
-		result, other = right, left
-	case matching.Card == parser.CardOneToOne && matching.On:
-		maps.DeleteFunc(result, func(name string, _ []string) bool { return !slices.Contains(matching.MatchingLabels, name) })
-	}
-	p.need("group side of "+n.Op.String(), other, matching.Include...)
-	for _, name := range matching.Include {
-		result[name] = other[name]
-	}
-	return result
-}
-
-// need has a problem with each name that is not among the labels.
-func (p *pass) need(by string, among Labels, names ...string) {
-	for _, name := range names {
-		if _, ok := among[name]; !ok {
-			p.problem("%s: no label %q, only %q", by, name, slices.Sorted(maps.Keys(among)))
-		}
-	}
-}
-
-func (p *pass) problem(format string, args ...any) {
-	p.problems = append(p.problems, fmt.Errorf(format, args...))
-}
-
-// add adds labels, and values where those of both are known.
-func (l Labels) add(more Labels) {
-	for name, values := range more {
-		if old, ok := l[name]; ok && (len(old) == 0 || len(values) == 0) {
-			values = nil
-		} else {
-			values = slices.Concat(old, values)
-		}
-		l[name] = values
-	}
+func chosenBy(selector *parser.VectorSelector, label, value string) bool {
+	return !slices.ContainsFunc(selector.LabelMatchers, func(m *labels.Matcher) bool { return m.Name == label && !m.Matches(value) })
 }

@@ -30,7 +30,7 @@ type Query struct {
 	Expression
 	Panel   string // or annotation, by its place
 	Instant bool   // for one instant, not for the dashboard's time range
-	Legend  string
+	Legend  string // names labels in double braces
 }
 
 // Variable is a template variable.
@@ -121,14 +121,11 @@ func variableName(reference string) string {
 	return strings.Join(variableReference.FindStringSubmatch(reference)[1:], "")
 }
 
-var (
-	legendLabel   = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
-	dashboardLink = regexp.MustCompile(`/d/([\w-]+)`)
-)
+var dashboardLink = regexp.MustCompile(`/d/([\w-]+)`)
 
 // Check returns what is wrong with the dashboard: with the queries of its panels,
-// annotations and variables, with the labels that legends name, with variables that are
-// not there, and with links to dashboards whose UID is not among those given.
+// annotations and variables, with variables that are not there, and with links to
+// dashboards whose UID is not among those given.
 func (d *Dashboard) Check(c *Checker, uids []string) error {
 	var problems []error
 	problem := func(where string, err error) {
@@ -137,15 +134,12 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 		}
 	}
 	values := BuiltIn(time.Minute, time.Minute, time.Hour)
-	check := func(where, text string) Labels {
+	check := func(where, text string) {
 		filled, err := Fill(text, values)
-		problem(where, err)
-		if err != nil {
-			return nil
+		if err == nil {
+			err = c.Check(filled)
 		}
-		labels, err := c.Check(filled)
 		problem(where, err)
-		return labels
 	}
 	for _, v := range d.Variables {
 		if values[v.Name] = v.Opened(); values[v.Name] == "" && v.Type != "query" {
@@ -153,21 +147,15 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 		}
 		expr, label, err := v.Expression()
 		problem("variable "+v.Name, err)
-		if expr == "" {
-			continue
+		if expr != "" {
+			check("variable "+v.Name, expr)
 		}
-		labels := check("variable "+v.Name, expr)
 		if values[v.Name] == "" {
-			values[v.Name] = cmp.Or(slices.Concat(labels[label], []string{"example"})...)
+			values[v.Name] = cmp.Or(c.aValueOf(label), "example")
 		}
 	}
 	for _, q := range d.Queries {
-		labels := check(q.Where, q.Text)
-		for _, found := range legendLabel.FindAllStringSubmatch(q.Legend, -1) {
-			if _, ok := labels[found[1]]; !ok && labels != nil && found[1] != model.MetricNameLabel {
-				problem(q.Where, fmt.Errorf("legend %q: no label %q, only %q", q.Legend, found[1], slices.Sorted(maps.Keys(labels))))
-			}
-		}
+		check(q.Where, q.Text)
 	}
 	for where, text := range d.Texts {
 		for _, reference := range variableReference.FindAllString(text, -1) {
@@ -183,6 +171,16 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// aValueOf is a value that a label has, or empty where it can have any.
+func (c *Checker) aValueOf(label string) string {
+	for _, labels := range c.Known {
+		if values := labels[label]; len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
 }
 
 // Opened is the variable's value when the dashboard is opened, as the dashboard was

@@ -12,9 +12,9 @@ import (
 
 // Rule is a recording or an alerting rule.
 type Rule struct {
-	Alert, Record       string // one of them is the rule's name
-	Expr                string
-	Labels, Annotations map[string]string
+	Alert, Record string // one of them is the rule's name
+	Expr          string
+	Annotations   map[string]string
 }
 
 // ReadRules reads a file of Prometheus rules.
@@ -39,31 +39,15 @@ func ReadRules(file string) ([]Rule, error) {
 // makes to those that are known. The queries in annotations are run by promtool test
 // rules.
 func (r *Rule) Check(c *Checker) error {
-	if r.Alert != "" { // it may ask whether it fires already
-		c.addAlert(Labels{"alertname": {r.Alert}, "alertstate": {"pending", "firing"}})
+	if r.Record != "" { // which may use what it recorded before
+		c.Known[r.Record] = nil
+	} else { // it may ask whether it fires already
+		c.Known["ALERTS"] = nil
 	}
-	made, err := c.Check(r.Expr)
-	if err != nil {
+	if err := c.Check(r.Expr); err != nil {
 		return fmt.Errorf("rule %s: %w", r.Alert+r.Record, err)
 	}
-	for name := range r.Labels {
-		made[name] = nil
-	}
-	if r.Record != "" {
-		c.Known[r.Record] = made
-		return nil
-	}
-	c.addAlert(made)
 	return nil
-}
-
-func (c *Checker) addAlert(labels Labels) {
-	for _, name := range []string{"ALERTS", "ALERTS_FOR_STATE"} {
-		if c.Known[name] == nil {
-			c.Known[name] = Labels{}
-		}
-		c.Known[name].add(labels)
-	}
 }
 
 // ReadRuleTests reads the series and the expressions of a file for promtool test rules.
