@@ -84,7 +84,7 @@ func NewLedger(cfg Config) *Ledger {
 const (
 	leastMembers   = 25_000
 	usersPerMember = 2
-	bytesPerMember = 640
+	bytesPerMember = 440
 )
 
 func (l *Ledger) members() int {

@@ -321,7 +321,11 @@ func (a *Analytics) on(w *Worker, d time.Time) (Work, bool) {
 }
 
 func (a *Analytics) isMissing(d time.Time) bool {
-	return a.unknowns.Late && d.Equal(a.yesterday()) || slices.Contains(a.unknowns.Without, d.Format(time.DateOnly))
+	return a.unknowns.Late && d.Equal(a.yesterday()) || isOneOf(d, a.unknowns.Without)
+}
+
+func isOneOf(d time.Time, days []string) bool {
+	return len(days) > 0 && slices.Contains(days, d.Format(time.DateOnly))
 }
 
 // days yields each day of a range that has a row in activity and tokens, and the work of
@@ -472,8 +476,7 @@ func (a *Analytics) rowsOf(w *Worker, number int, r *request) (rows []any) {
 	newest := r.first
 	for d := r.first; !d.After(r.last); d = d.Add(day) {
 		work, ok := a.on(w, d)
-		date := d.Format(time.DateOnly)
-		if !ok || slices.Contains(a.unknowns.Unwritten, date) || number%4 > 0 && slices.Contains(a.unknowns.HalfWritten, date) {
+		if !ok || isOneOf(d, a.unknowns.Unwritten) || number%4 > 0 && isOneOf(d, a.unknowns.HalfWritten) {
 			continue
 		}
 		rows = append(rows, w.row(d, work))
