@@ -32,6 +32,11 @@ import (
 
 func main() {
 	completeVersion()
+	if os.Getenv("GOGC") == "" {
+		// A page of the API may be large, and its garbage is to need little memory beside what
+		// is kept of the days of use.
+		debug.SetGCPercent(40)
+	}
 	cfg, err := config.Parse(os.Args[1:], os.Stdout)
 	if errors.Is(err, config.ErrAnswered) {
 		return

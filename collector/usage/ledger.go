@@ -82,9 +82,9 @@ func NewLedger(cfg Config) *Ledger {
 // Bounds of what is kept. An organization where each of 20,000 members works every day
 // needs 20,000 users and 9 MB for a window of 90 days.
 const (
-	leastMembers   = 25_000
+	leastMembers   = 20_000
 	usersPerMember = 2
-	bytesPerMember = 440
+	bytesPerMember = 500
 )
 
 func (l *Ledger) members() int {

@@ -483,10 +483,10 @@ func TestBounds(t *testing.T) {
 		source  many
 		err     string
 	}{
-		{"users", 150, many{rows: 1 << 30, ids: 1 << 30}, "more than 50000 users"},
-		{"rows", 150, many{rows: 1 << 30, ids: 1}, "more than 50000 rows of users on 2026-05-30"},
+		{"users", 150, many{rows: 1 << 30, ids: 1 << 30}, "more than 40000 users"},
+		{"rows", 150, many{rows: 1 << 30, ids: 1}, "more than 40000 rows of users on 2026-05-30"},
 		{"more in a large organization", 40_000, many{rows: 1 << 30, ids: 1}, "more than 80000 rows"},
-		{"days", 150, many{rows: 50_000, ids: 50_000, credits: 1 << 50}, "more than 15 MiB: shorten the longest --collector.window"},
+		{"days", 150, many{rows: 40_000, ids: 40_000, credits: 1 << 50}, "more than 9 MiB: shorten the longest --collector.window"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ledger := usage.NewLedger(usage.Config{Windows: []int{90}, Members: func() int { return tt.members }})
