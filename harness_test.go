@@ -145,14 +145,17 @@ func serveAPI(t testing.TB, api http.Handler) string {
 // usageAPI serves members and their analytics.
 func usageAPI(t testing.TB, members int) (url string, server *fakeapi.Server) {
 	org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
+	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 1, Model: "droid-core", BillableTokens: 1_000_000}
 	var workers []fakeapi.Worker
 	for i, m := range org.Members() {
 		if i%4 > 0 {
-			workers = append(workers, fakeapi.Worker{ID: m.ID, On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }})
+			workers = append(workers, fakeapi.Worker{ID: m.ID, On: func(time.Time) (fakeapi.Work, bool) { return work, true }})
 		}
 	}
+	analytics := fakeapi.NewAnalytics(workers...)
+	analytics.SetLimits(fakeapi.Limits{Global: 2_000_000})
 	server = fakeapi.NewServer(org, harness.Key)
-	server.SetAnalytics(fakeapi.NewAnalytics(workers...))
+	server.SetAnalytics(analytics)
 	return serveAPI(t, server), server
 }
 

@@ -412,7 +412,7 @@ func wrongDays() []wrong {
 		}
 	}
 	known := func(days float64) samples { return but(week, samples{"factory_usage_known_days": days}) }
-	failed := func(days float64) samples { return but(known(days), samples{"factory_usage_up": 0}) }
+	failed := but(known(25), samples{"factory_usage_up": 0})
 	empty := fakeapi.Edit(func(page map[string]any) { page["data"] = []any{} })
 	return []wrong{
 		{name: "late", unknowns: fakeapi.Unknowns{Late: true}, want: dayBefore},
@@ -435,12 +435,12 @@ func wrongDays() []wrong {
 		{name: "nothing is known of an old day", fault: at("activity", fakeapi.OnDay("2026-05-05", empty)), want: all},
 		{name: "the history is short", unknowns: fakeapi.Unknowns{Reach: 28}, want: known(28), errors: "400"},
 		{name: "an old day is refused", fault: usersOn("2026-05-05", fakeapi.Status(400)), want: known(25), errors: "400"},
-		{name: "an old day fails", fault: usersOn("2026-05-05", fakeapi.Status(500)), want: failed(25), errors: "500", lines: []string{"HTTP 500"}},
-		{name: "the activity of an old day fails", fault: at("activity", fakeapi.OnDay("2026-05-05", fakeapi.Status(500))), want: failed(25), errors: "500", lines: []string{"HTTP 500"}},
-		{name: "an old day hangs", fault: usersOn("2026-05-05", fakeapi.Hang()), want: failed(25), errors: "timeout", lines: []string{"timeout"}},
-		{name: "an old day is too much", fault: usersOn("2026-05-05", fakeapi.Endless()), want: failed(25), errors: "invalid_response", lines: []string{"larger than 4 MiB"}},
-		{name: "an old day is below zero", fault: usersOn("2026-05-05", set("messages", -1)), want: failed(25), errors: "invalid_response", lines: []string{"below zero"}},
-		{name: "an old day is of another one", fault: usersOn("2026-05-05", set("date", "2026-05-06")), want: failed(25), errors: "invalid_response", lines: []string{"2026-05-06"}},
+		{name: "an old day fails", fault: usersOn("2026-05-05", fakeapi.Status(500)), want: failed, errors: "500", lines: []string{"HTTP 500"}},
+		{name: "the activity of an old day fails", fault: at("activity", fakeapi.OnDay("2026-05-05", fakeapi.Status(500))), want: failed, errors: "500", lines: []string{"HTTP 500"}},
+		{name: "an old day hangs", fault: usersOn("2026-05-05", fakeapi.Hang()), want: failed, errors: "timeout", lines: []string{"timeout"}},
+		{name: "an old day is too much", fault: usersOn("2026-05-05", fakeapi.Endless()), want: failed, errors: "invalid_response", lines: []string{"larger than 4 MiB"}},
+		{name: "an old day is below zero", fault: usersOn("2026-05-05", set("messages", -1)), want: failed, errors: "invalid_response", lines: []string{"below zero"}},
+		{name: "an old day is of another one", fault: usersOn("2026-05-05", set("date", "2026-05-06")), want: failed, errors: "invalid_response", lines: []string{"2026-05-06"}},
 	}
 }
 
@@ -575,12 +575,4 @@ func TestKeyOfAnAnalyticsErrorIsNotLogged(t *testing.T) {
 			t.Errorf("logs %s", lines)
 		}
 	})
-}
-
-func parseDay(text string) factoryapi.Day {
-	start, err := time.Parse(time.DateOnly, text)
-	if err != nil {
-		panic(err) // it stands in a test
-	}
-	return factoryapi.DayOf(start)
 }

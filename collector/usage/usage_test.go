@@ -383,6 +383,7 @@ func TestFailureOfATotal(t *testing.T) {
 // Credits by model and limits are a complement: without them, the rest is shown.
 func TestComplements(t *testing.T) {
 	limits := fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"a@acme.example": 1_000_000}}
+	both := factoryapi.CreditLimits{Global: factoryapi.Number{Value: 2_000_000, Valid: true}, OfUsers: factoryapi.Number{Value: 1, Valid: true}}
 	byModel := func(behavior fakeapi.Behavior) fakeapi.Fault {
 		return fakeapi.Fault{Path: fakeapi.AnalyticsPath + "tokens", Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
 			if r.URL.Query().Has("group_by") {
@@ -399,11 +400,11 @@ func TestComplements(t *testing.T) {
 		limits factoryapi.CreditLimits
 		line   string
 	}{
-		{"all is well", fakeapi.Fault{Path: "/nowhere"}, "map[plain:3000]", limitsOf(2_000_000, 1), ""},
-		{"no group_by", byModel(fakeapi.Status(400)), "map[]", limitsOf(2_000_000, 1), "HTTP 400"},
-		{"rows without a model", byModel(fakeapi.EditRows(func(row map[string]any) { delete(row, "group_key") })), "map[]", limitsOf(2_000_000, 1), "group_key"},
-		{"too much", byModel(fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 3100 })), "map[]", limitsOf(2_000_000, 1), "more credits than the whole organization"},
-		{"rounded", byModel(fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 3003 })), "map[plain:3003]", limitsOf(2_000_000, 1), ""},
+		{"all is well", fakeapi.Fault{Path: "/nowhere"}, "map[plain:3000]", both, ""},
+		{"no group_by", byModel(fakeapi.Status(400)), "map[]", both, "HTTP 400"},
+		{"rows without a model", byModel(fakeapi.EditRows(func(row map[string]any) { delete(row, "group_key") })), "map[]", both, "group_key"},
+		{"too much", byModel(fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 3100 })), "map[]", both, "more credits than the whole organization"},
+		{"rounded", byModel(fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = 3003 })), "map[plain:3003]", both, ""},
 		{"no limits", fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: fakeapi.Status(403)}, "map[plain:3000]", factoryapi.CreditLimits{}, ""},
 		{"limits that are no JSON", fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: fakeapi.Respond(200, "text/html", "<p>")}, "map[plain:3000]", factoryapi.CreditLimits{}, ""},
 	} {
@@ -424,10 +425,6 @@ func TestComplements(t *testing.T) {
 			}
 		})
 	}
-}
-
-func limitsOf(global, users float64) factoryapi.CreditLimits {
-	return factoryapi.CreditLimits{Global: factoryapi.Number{Value: global, Valid: true}, OfUsers: factoryapi.Number{Value: users, Valid: true}}
 }
 
 // The rows of users that consumed more than the organization are not believed in that.
