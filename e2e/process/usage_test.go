@@ -11,6 +11,7 @@ import (
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // A reading of the analytics that hangs delays neither a scrape nor the end of the
@@ -74,7 +75,7 @@ func TestLargeAnalyticsDoNotExhaustTheMemory(t *testing.T) {
 		"a page without end":      {fakeapi.Endless(), "larger than 4 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...), apiKey)
+			api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...), harness.Key)
 			api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: "somebody", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
 			api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: tt.serve})
 			p := start(t, serve(t, api), nil, "--collector.usage", "--collector.group-by=email_domain", "--collector.group-by=metadata.team", "--factory.max-retries=0")
@@ -108,7 +109,7 @@ func BenchmarkReading(b *testing.B) {
 			b.Run(fmt.Sprintf("members=%d/row-per-user=%t", members, rowPerUser), func(b *testing.B) {
 				analytics := fakeapi.NewAnalytics(workers...)
 				analytics.Choose(fakeapi.Unknowns{RowPerUser: rowPerUser})
-				server := fakeapi.NewServer(org, apiKey)
+				server := fakeapi.NewServer(org, harness.Key)
 				server.SetAnalytics(analytics)
 				api := serve(b, server)
 				for b.Loop() {
