@@ -98,17 +98,6 @@ func TestBehaviors(t *testing.T) {
 	}
 }
 
-func TestEditReportsAPageThatIsNotJSON(t *testing.T) {
-	_, target := spoilt(t, []fakeapi.Member{{Raw: map[string]json.RawMessage{"id": []byte("?")}}}, fakeapi.Edit(func(map[string]any) {}))
-	answer, err := ask(t.Context(), direct(t), target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer.StatusCode != http.StatusInternalServerError {
-		t.Errorf("status %d", answer.StatusCode)
-	}
-}
-
 func TestCutTransferBreaksOffInTheBody(t *testing.T) {
 	_, target := spoilt(t, fakeapi.Generate(10, 1, noon()), fakeapi.CutTransfer())
 	answer, err := ask(t.Context(), direct(t), target)
