@@ -29,7 +29,7 @@ func TestFaults(t *testing.T) {
 		{"a server that fails", fakeapi.Respond(502, "text/html", "<h1>"+echo+"</h1>"), "502", 2},
 		{"a redirect to another host", fakeapi.Redirect("https://elsewhere.example/?" + harness.Key), "302", 1},
 		{"a page of HTML", fakeapi.Respond(200, "text/html", echo), "invalid_response", 1},
-		{"a list that goes round", fakeapi.CursorAgain(0), "invalid_response", 1},
+		{"a list that goes round", fakeapi.CursorAgain(), "invalid_response", 1},
 		{"a transfer that breaks off", fakeapi.CutTransfer(), "connection", 2},
 		{"no answer", fakeapi.Hang(), "timeout", 2},
 	} {

@@ -268,7 +268,7 @@ func TestListingIsCompleteOrNothing(t *testing.T) {
 		"HTML":                   fakeapi.Respond(http.StatusOK, "text/html", "<html>"),
 		"an empty object":        fakeapi.Respond(http.StatusOK, "application/json", "{}"),
 		"a timeout":              fakeapi.HangInBody(),
-		"a list that goes round": fakeapi.CursorAgain(0),
+		"a list that goes round": fakeapi.CursorAgain(),
 	} {
 		for _, page := range []int{1, 2, fakeapi.LastPage} {
 			t.Run(fmt.Sprintf("%s on page %d", name, page), func(t *testing.T) {

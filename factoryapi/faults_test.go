@@ -75,7 +75,7 @@ func allFaults(t *testing.T) []faults {
 			"an endless body":                          fakeapi.Endless(),
 			"a cursor of 5 KiB":                        fakeapi.Cursor(strings.Repeat("c", 5<<10)),
 			"no cursor":                                fakeapi.Cursor(""),
-			"the cursor that led here":                 fakeapi.CursorAgain(0),
+			"the cursor that led here":                 fakeapi.CursorAgain(),
 		}},
 		{"500", 4, 0, map[string]fakeapi.Behavior{
 			"with HTML":            fakeapi.Respond(500, "text/html", "<h1>Not for "+key+"</h1>"),

@@ -80,7 +80,6 @@ func memoryFaults() map[string]fakeapi.Behavior {
 		"a cursor that repeats":      fakeapi.Cursor("again"),
 		"a cursor of 4 KiB":          fakeapi.Cursor(strings.Repeat("c", 4<<10)),
 		"a cursor of 10 MB":          fakeapi.Cursor(strings.Repeat("c", 10_000_000)),
-		"an empty page":              fakeapi.EmptyPage(),
 		"JSON cut half way":          fakeapi.CutJSON(),
 		"only claims to be gzip":     fakeapi.WithHeader("Content-Encoding", "gzip", ok),
 		"gzip cut half way":          fakeapi.Half(fakeapi.Compressed(ok)),

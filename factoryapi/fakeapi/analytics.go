@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -117,7 +116,7 @@ type Analytics struct {
 
 // NewAnalytics returns the analytics of these workers.
 func NewAnalytics(workers ...Worker) *Analytics {
-	a := new(Analytics)
+	a := &Analytics{handedOut: map[string]int{}}
 	a.Add(workers...)
 	return a
 }
@@ -196,14 +195,10 @@ func (a *Analytics) page(path string, query url.Values) (p page, ok bool, err er
 	default:
 		return page{}, false, nil
 	}
-	if err != nil {
-		return p, true, err
+	if err == nil {
+		p.body = marshal(answer)
 	}
-	p.body, err = json.Marshal(answer)
-	if err != nil {
-		panic(err) // only LastCursor can fail, and it stands in a test
-	}
-	return p, true, nil
+	return p, true, err
 }
 
 // rows are the answer of an endpoint of the analytics.
@@ -226,9 +221,8 @@ func (a *Analytics) nulled(rows []any) []any {
 		return rows
 	}
 	for i, row := range rows {
-		text, err := json.Marshal(row)
 		fields := map[string]any{}
-		if err = errors.Join(err, json.Unmarshal(text, &fields)); err != nil {
+		if err := json.Unmarshal(marshal(row), &fields); err != nil {
 			panic(err) // rows are structs of numbers and text
 		}
 		for _, name := range a.unknowns.Null {
@@ -271,7 +265,7 @@ type request struct {
 }
 
 func (a *Analytics) request(query url.Values) (*request, error) {
-	r := &request{limit: defaultLimit, cursor: query.Get("cursor")}
+	r := &request{cursor: query.Get("cursor")}
 	for _, end := range []struct {
 		name string
 		day  *time.Time
@@ -292,14 +286,9 @@ func (a *Analytics) request(query url.Values) (*request, error) {
 	case a.unknowns.Reach > 0 && a.yesterday().Sub(r.first) >= time.Duration(a.unknowns.Reach)*day:
 		return nil, fmt.Errorf("startDate: data are kept for %d days", a.unknowns.Reach)
 	}
-	if text := query.Get("limit"); query.Has("limit") {
-		limit, err := strconv.Atoi(text)
-		if err != nil || limit < minLimit || limit > maxLimit {
-			return nil, fmt.Errorf("limit: %q is not a number from %d to %d", text, minLimit, maxLimit)
-		}
-		r.limit = limit
-	}
-	return r, nil
+	var err error
+	r.limit, err = limitOf(query)
+	return r, err
 }
 
 const day = 24 * time.Hour
@@ -457,11 +446,8 @@ func (a *Analytics) users(r *request, rows *rows) page {
 		rows.Meta.NextCursor = json.RawMessage(a.unknowns.LastCursor)
 		return p
 	}
-	if a.handedOut == nil {
-		a.handedOut = map[string]int{}
-	}
 	a.handedOut[r.position(next)] = p.number + 1
-	rows.Meta.NextCursor = appendString(nil, next)
+	rows.Meta.NextCursor = marshal(next)
 	return p
 }
 

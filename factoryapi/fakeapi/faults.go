@@ -39,15 +39,11 @@ type Behavior func(w http.ResponseWriter, r *http.Request, page []byte)
 //
 //	Status(http.StatusTooManyRequests, "Retry-After", "7")
 func Status(code int, header ...string) Behavior {
-	if len(header)%2 != 0 {
-		panic("fakeapi: a header without a value")
+	serve := Refuse(code, "this request was chosen to fail")
+	for i := 0; i < len(header); i += 2 {
+		serve = WithHeader(header[i], header[i+1], serve)
 	}
-	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
-		for i := 0; i < len(header); i += 2 {
-			w.Header().Add(header[i], header[i+1])
-		}
-		sendError(w, r, code, "this request was chosen to fail")
-	}
+	return serve
 }
 
 // Refuse answers with an HTTP status and the documented error body with this detail.
@@ -66,11 +62,7 @@ func Respond(status int, contentType, body string) Behavior {
 }
 
 // Redirect answers with status 302 and a Location.
-func Redirect(to string) Behavior {
-	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
-		http.Redirect(w, r, to, http.StatusFound)
-	}
-}
+func Redirect(to string) Behavior { return Status(http.StatusFound, "Location", to) }
 
 // Edit sends the page after change was made to it. Numbers in it are of type
 // [json.Number].
@@ -111,40 +103,10 @@ func EditUsers(change func(user map[string]any)) Behavior {
 	})
 }
 
-// CursorAgain sends the page with a cursor that the listing has used before: the one that
-// led to the page so many pages earlier, or to the page itself. The first page has none,
-// so there the cursor is empty. Nobody may have left the organization.
-func CursorAgain(pagesEarlier int) Behavior {
+// CursorAgain sends the page with the cursor that led to it, which the first page has not.
+func CursorAgain() Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		query := r.URL.Query()
-		cursor := query.Get("cursor")
-		if pagesEarlier > 0 {
-			at, _ := parseCursor(cursor) // the zero value is before the first page
-			limit, _ := strconv.Atoi(query.Get("limit"))
-			at.page -= pagesEarlier
-			at.after -= uint64(pagesEarlier * limit)
-			cursor = ""
-			if at.page > 1 {
-				cursor = at.String()
-			}
-		}
-		Cursor(cursor)(w, r, page)
-	}
-}
-
-// EmptyPage sends a page without users, and a new cursor that leads to the page that
-// should have been sent. The number of that page, and of those behind it, is one higher.
-func EmptyPage() Behavior {
-	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		at := start()
-		if query := r.URL.Query(); query.Has("cursor") {
-			at, _ = parseCursor(query.Get("cursor")) // there would be no page otherwise
-		}
-		at.page++
-		Edit(func(page map[string]any) {
-			page["users"] = []any{}
-			page["pagination"] = map[string]any{"hasMore": true, "nextCursor": at.String()}
-		})(w, r, page)
+		Cursor(r.URL.Query().Get("cursor"))(w, r, page)
 	}
 }
 
@@ -158,12 +120,7 @@ func PageWith(status int) Behavior {
 func Large(size int) Behavior {
 	padding := []byte(`{"padding":"` + strings.Repeat("x", size) + `",`) // made once, as it is sent often
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
-		page = page[len("{"):]
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", strconv.Itoa(len(padding)+len(page)))
-		if _, err := w.Write(padding); err == nil {
-			_, _ = w.Write(page)
-		}
+		send(w, http.StatusOK, padding, page[len("{"):])
 	}
 }
 
@@ -174,9 +131,7 @@ func CutJSON() Behavior { return Half(PageWith(http.StatusOK)) }
 // closes the connection.
 func CutTransfer() Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
-		promise(w, page)
-		_, _ = w.Write(page[:len(page)/2])
-		flush(w)
+		sendHalf(w, page)
 		panic(http.ErrAbortHandler) // net/http closes the connection, silently
 	}
 }
@@ -205,11 +160,15 @@ func Hang() Behavior {
 // HangInBody sends the first half of the page, and then nothing more.
 func HangInBody() Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		promise(w, page)
-		_, _ = w.Write(page[:len(page)/2])
-		flush(w)
+		sendHalf(w, page)
 		<-r.Context().Done()
 	}
+}
+
+func sendHalf(w http.ResponseWriter, page []byte) {
+	promise(w, page)
+	_, _ = w.Write(page[:len(page)/2])
+	flush(w)
 }
 
 // Trickle sends the page a byte at a time, with a pause between two.
@@ -228,28 +187,23 @@ func Trickle(every time.Duration) Behavior {
 	}
 }
 
-// Endless sends the start of a page whose first id never ends. It stops when the client
-// goes away.
+// Endless sends the start of a page whose first id never ends.
 func Endless() Behavior {
-	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
-		w.Header().Set("Content-Type", "application/json")
-		chunk := bytes.Repeat([]byte("x"), 32<<10)
-		_, err := io.WriteString(w, `{"pagination":{"hasMore":false,"nextCursor":null},"users":[{"id":"`)
-		for err == nil && r.Context().Err() == nil {
-			_, err = w.Write(chunk)
-		}
-	}
+	return endless(http.StatusOK, `{"pagination":{"hasMore":false,"nextCursor":null},"users":[{"id":"`, "x")
 }
 
-// EndlessError answers with a status and a body that repeats text forever. It stops when
-// the client goes away.
-func EndlessError(status int, text string) Behavior {
-	chunk := []byte(strings.Repeat(text, 1+(32<<10)/len(text)))
+// EndlessError answers with a status and a body that repeats text forever.
+func EndlessError(status int, text string) Behavior { return endless(status, "", text) }
+
+// endless sends a body that never ends, until the client goes away.
+func endless(status int, begin, text string) Behavior {
+	chunk := strings.Repeat(text, 1+(32<<10)/len(text))
 	return func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		var err error
+		_, err := io.WriteString(w, begin)
 		for err == nil && r.Context().Err() == nil {
-			_, err = w.Write(chunk)
+			_, err = io.WriteString(w, chunk)
 		}
 	}
 }
@@ -267,15 +221,6 @@ func EndlessHeader(line string) Behavior {
 // Raw sends text, which need not be HTTP, and closes the connection.
 func Raw(text string) Behavior {
 	return onConnection(func(conn net.Conn) { _, _ = io.WriteString(conn, text) })
-}
-
-// Delay waits before it does what then does.
-func Delay(d time.Duration, then Behavior) Behavior {
-	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		if wait(r.Context(), d) {
-			then(w, r, page)
-		}
-	}
 }
 
 // WithHeader adds a header to the answer of then.

@@ -10,7 +10,6 @@ package fakeapi
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -38,8 +37,7 @@ const (
 // limit outside 1-100 or a cursor that is none of its own (400). The document names 401,
 // 403 and 500 only; the other statuses are a choice of this package.
 type Server struct {
-	org     *Organization
-	buffers sync.Pool // of *[]byte, for pages: benchmarks are to measure clients, not garbage
+	org *Organization
 
 	mu        sync.Mutex
 	key       string
@@ -86,16 +84,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sendError(w, r, http.StatusForbidden, "analytics are not enabled for this organization")
 		return
 	}
-	buffer, ok := s.buffers.Get().(*[]byte)
-	if !ok {
-		buffer = new([]byte)
-	}
-	defer s.buffers.Put(buffer)
 	page, ok, err := page{}, true, error(nil)
 	if isAnalytics {
 		page, ok, err = analytics.page(r.URL.Path, r.URL.Query())
 	} else {
-		page, err = s.page((*buffer)[:0], r.URL.RawQuery)
+		page, err = s.page(r.URL.RawQuery)
 	}
 	switch {
 	case !ok:
@@ -105,7 +98,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sendError(w, r, http.StatusBadRequest, err.Error())
 		return
 	}
-	*buffer = page.body
 	if spoil := s.faultFor(r.URL.Path, page); spoil != nil {
 		spoil(w, r, page.body)
 		return
@@ -173,28 +165,34 @@ func (s *Server) leave() {
 	s.stats.InFlight--
 }
 
-// page appends to b the page that a query asks for. Its errors are details for the
-// answer.
-func (s *Server) page(b []byte, rawQuery string) (page, error) {
+// page returns the page that a query asks for. Its errors are details for the answer.
+func (s *Server) page(rawQuery string) (page, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return page{}, fmt.Errorf("query: %w", err)
 	}
-	limit := defaultLimit
-	if query.Has("limit") {
-		limit, err = strconv.Atoi(query.Get("limit"))
-		if err != nil || limit < minLimit || limit > maxLimit {
-			return page{}, fmt.Errorf("limit: %q is not a number from %d to %d", query.Get("limit"), minLimit, maxLimit)
-		}
+	limit, err := limitOf(query)
+	if err != nil {
+		return page{}, err
 	}
 	from := start()
 	if query.Has("cursor") {
-		from, err = parseCursor(query.Get("cursor"))
-		if err != nil {
+		if from, err = parseCursor(query.Get("cursor")); err != nil {
 			return page{}, err
 		}
 	}
-	return s.org.page(b, from, limit), nil
+	return s.org.page(from, limit), nil
+}
+
+func limitOf(query url.Values) (int, error) {
+	if !query.Has("limit") {
+		return defaultLimit, nil
+	}
+	limit, err := strconv.Atoi(query.Get("limit"))
+	if err != nil || limit < minLimit || limit > maxLimit {
+		return 0, fmt.Errorf("limit: %q is not a number from %d to %d", query.Get("limit"), minLimit, maxLimit)
+	}
+	return limit, nil
 }
 
 // faultFor returns the behavior that spoils the page p of a path, nil when none does.
@@ -237,20 +235,22 @@ func sendError(w http.ResponseWriter, r *http.Request, status int, detail string
 	} else {
 		body.Metadata = &map[string]any{}
 	}
-	text, err := json.Marshal(body)
-	if err != nil {
-		panic(err) // strings, a number and an empty map cannot fail
-	}
-	send(w, status, text)
+	send(w, status, marshal(body))
 }
 
-// send writes a whole answer at once. A failing write means that the client went away:
-// nobody is left to tell.
-func send(w http.ResponseWriter, status int, body []byte) {
+// send writes a whole answer. A failing write means that the client went away: nobody is
+// left to tell.
+func send(w http.ResponseWriter, status int, body ...[]byte) {
+	size := 0
+	for _, part := range body {
+		size += len(part)
+	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.Header().Set("Content-Length", strconv.Itoa(size))
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	for _, part := range body {
+		_, _ = w.Write(part)
+	}
 }
 
 // wait reports whether d passed before ctx ended.

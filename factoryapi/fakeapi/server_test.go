@@ -16,9 +16,10 @@ import (
 	"time"
 
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
-const key = "fk-test"
+const key = harness.Key
 
 func TestServerListsEveryMemberOnceAtAnyPageSize(t *testing.T) {
 	for _, size := range []int{0, 1, 99, 100, 101, 140, 200} {
@@ -378,3 +379,5 @@ func memberIDs(members []fakeapi.Member) []string {
 }
 
 func noon() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+func TestMain(m *testing.M) { harness.Main(m) }
