@@ -27,7 +27,6 @@ import (
 	"factory_exporter/internal/apikey"
 	"factory_exporter/internal/config"
 	"factory_exporter/internal/server"
-	"factory_exporter/internal/userlist"
 )
 
 func main() {
@@ -84,11 +83,16 @@ func runUntilSignal(cfg *config.Config) error {
 	case err := <-ended:
 		return err
 	case <-time.After(server.StopTimeout + time.Second/2):
-		if cfg.Command() == config.Serve {
-			return nil // nothing is left to save
-		}
-		return errors.New("stopped before the end")
+		return stopped(cfg)
 	}
+}
+
+// stopped returns what a stop in the middle of something is.
+func stopped(cfg *config.Config) error {
+	if cfg.Command() == config.Serve {
+		return nil // nothing is left to save
+	}
+	return errors.New("stopped before the end")
 }
 
 // run is the program: it serves until ctx ends, or does what a command says. Log lines go
@@ -104,16 +108,16 @@ func run(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) erro
 			return fmt.Errorf("--demo: %w", err)
 		}
 		defer stopDemo()
-	} else if err := addKey(ctx, &api, cfg.KeyFile(), logger); err != nil {
+	} else if err := addKey(ctx, &api, cfg.KeyFile(), logger); errors.Is(err, context.Canceled) {
+		return stopped(cfg)
+	} else if err != nil {
 		return err
 	}
-	if cfg.Command() == config.Users {
-		client, err := factoryapi.New(api)
-		if err != nil {
-			return err
-		}
-		defer client.CloseIdleConnections()
-		return userlist.Print(ctx, client, cfg.UserList(), stdout, stderr)
+	for _, name := range cfg.UnknownVariables() {
+		logger.Warn("No flag has this environment variable", "variable", name)
+	}
+	if cfg.Command() != config.Serve {
+		return runCommand(ctx, cfg, api, stdout, stderr)
 	}
 
 	defer noteHangups(logger)()
@@ -133,6 +137,22 @@ func run(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) erro
 	})
 }
 
+// runCommand does what a command says.
+func runCommand(ctx context.Context, cfg *config.Config, api factoryapi.Config, stdout, stderr io.Writer) error {
+	api.Observe = func(endpoint string) func(error) {
+		start := time.Now()
+		return func(err error) {
+			api.Logger.Debug("Request ended", "endpoint", endpoint, "duration", time.Since(start), "err", err)
+		}
+	}
+	client, err := factoryapi.New(api)
+	if err != nil {
+		return err
+	}
+	defer client.CloseIdleConnections()
+	return cfg.UserList().Print(ctx, client, stdout, stderr)
+}
+
 // addKey adds the key of the key file or, without one, of the environment.
 func addKey(ctx context.Context, api *factoryapi.Config, file string, logger *slog.Logger) error {
 	if file != "" {
@@ -147,9 +167,9 @@ func addKey(ctx context.Context, api *factoryapi.Config, file string, logger *sl
 	if !ok {
 		return fmt.Errorf("no API key: set --factory.api-key-file=FILE or the environment variable %s, or use --demo", config.KeyVariable)
 	}
-	key, err := apikey.Parse(value)
+	key, err := apikey.Parse(value, "environment variable "+config.KeyVariable)
 	if err != nil {
-		return fmt.Errorf("environment variable %s: %w", config.KeyVariable, err)
+		return err
 	}
 	api.Credentials = key
 	return nil
@@ -159,7 +179,7 @@ func addKey(ctx context.Context, api *factoryapi.Config, file string, logger *sl
 // lets api ask it.
 func startDemo(api *factoryapi.Config) (stop func(), err error) {
 	const demoKey = "demo"
-	key, err := apikey.Parse(demoKey)
+	key, err := apikey.Parse(demoKey, "--demo")
 	if err != nil {
 		return nil, err
 	}

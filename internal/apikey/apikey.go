@@ -27,17 +27,23 @@ const (
 )
 
 // Value is a key that does not change. Make one with [Parse].
-type Value struct{ key string }
+type Value struct{ key, source string }
 
-// Parse returns the key in text, without surrounding white space. Its error does not
-// quote the text.
-func Parse(text string) (Value, error) {
+// Parse returns the key in text, without surrounding white space. source says where the
+// text came from. The error names it, and does not quote the text.
+func Parse(text, source string) (Value, error) {
 	key, err := parse(text)
-	return Value{key}, err
+	if err != nil {
+		return Value{}, fmt.Errorf("%s: %w", source, err)
+	}
+	return Value{key, source}, nil
 }
 
 // Key returns the key.
 func (v Value) Key(context.Context) string { return v.key }
+
+// String says where the key came from.
+func (v Value) String() string { return v.source }
 
 // File is a key in a file that may be replaced while the program runs. Make one with
 // [Open]. It is safe for concurrent use.
@@ -73,6 +79,9 @@ func Open(ctx context.Context, path string, logger *slog.Logger) (*File, error) 
 	return f, nil
 }
 
+// String says where the key came from.
+func (f *File) String() string { return "the file " + f.path }
+
 // Key reads the file again and returns its key. While it cannot read a key within five
 // seconds, it returns the last good one. The log says so once, and once more when the
 // file can be read again.
@@ -80,7 +89,7 @@ func (f *File) Key(ctx context.Context) string {
 	key, err := f.readWithin(ctx)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+	if errors.Is(err, context.Canceled) {
 		return f.key // the file is not to blame
 	}
 	switch {
@@ -118,6 +127,9 @@ func (f *File) readWithin(ctx context.Context) (string, error) {
 	case <-r.done:
 		return r.key, r.err
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return "", context.Canceled
+		}
 		return "", fmt.Errorf("%s: the file could not be read in time; check that the disk or network it is on answers", f.path)
 	}
 }
@@ -158,6 +170,7 @@ func readKey(path string) (string, error) {
 func parse(text string) (string, error) {
 	key := strings.TrimSpace(text)
 	name, value, assigned := strings.Cut(strings.TrimPrefix(key, "export "), "=")
+	label := regexp.MustCompile(`^"?[A-Za-z_][A-Za-z0-9_. -]*"?:(\s|` + Prefix + `)`).MatchString(key)                        // as in YAML or in a header
 	assigned = assigned && regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) && strings.Trim(value, "=") != "" // base64 may end in =
 	switch {
 	case key == "":
@@ -168,6 +181,10 @@ func parse(text string) (string, error) {
 		return "", errors.New("the API key is inside JSON: give only the key itself")
 	case assigned:
 		return "", errors.New("the API key follows a name and an equals sign: take the name and the = away")
+	case label:
+		return "", errors.New("the API key follows a name and a colon: take the name and the colon away, and give only the key")
+	case len(key) > 7 && strings.EqualFold(key[:7], "Bearer "):
+		return "", errors.New("the API key follows the word Bearer: take it away, because the exporter adds it")
 	case strings.ContainsAny(key[:1], `"'`) || strings.ContainsAny(key[len(key)-1:], `"'`):
 		return "", errors.New("the API key is in quotes: take the quotes away")
 	case strings.ContainsAny(key, "\r\n"):

@@ -56,7 +56,7 @@ func TestKeysMayHoldAnyPrintableASCII(t *testing.T) {
 }
 
 func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
-	const line, character, empty, mark, quotes, name, object = "line break", "not printable ASCII", "empty", "byte-order mark", "quotes", "the name and the =", "JSON"
+	const line, character, empty, mark, quotes, name, colon, object = "line break", "not printable ASCII", "empty", "byte-order mark", "quotes", "the name and the =", "the name and the colon", "JSON"
 	for name, tt := range map[string]struct{ text, want string }{
 		"empty":              {"", empty},
 		"white space":        {" \r\n\t", empty},
@@ -77,6 +77,11 @@ func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
 		"with a name":        {"FACTORY_API_KEY=qqqjjj", name},
 		"exported":           {"export FACTORY_API_KEY=qqqjjj\n", name},
 		"a name and quotes":  {`KEY="qqqjjj"`, name},
+		"in a header":        {"Authorization: Bearer qqqjjj", colon},
+		"in YAML":            {"api_key: qqqjjj\n", colon},
+		"in YAML, quoted":    {`api key: "qqqjjj"`, colon},
+		"without a blank":    {"api_key:fk-qqqjjj", colon},
+		"behind Bearer":      {"bearer qqqjjj", "Bearer"},
 		"in JSON":            {`{"key": "qqqjjj"}`, object},
 		"in a JSON list":     {`["qqqjjj"]`, object},
 		"UTF-16":             {"q\x00q\x00q\x00j\x00j\x00", character},
@@ -86,7 +91,7 @@ func TestUnusableKeysAreRefusedWithoutQuotingThem(t *testing.T) {
 		"header and request": {"qqq\r\nHost: elsewhere\r\n\r\njjj", line},
 	} {
 		t.Run(name, func(t *testing.T) {
-			static, err := apikey.Parse(tt.text)
+			static, err := apikey.Parse(tt.text, "variable KEY")
 			checkKeyError(t, err, tt.want)
 			if got := static.Key(t.Context()); got != "" {
 				t.Errorf("key %q along with the error", got)
@@ -343,7 +348,7 @@ func checkOneLine(t *testing.T, log *bytes.Buffer, level slog.Level, path string
 
 func parse(t *testing.T, text string) apikey.Value {
 	t.Helper()
-	key, err := apikey.Parse(text)
+	key, err := apikey.Parse(text, "a test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -353,3 +358,9 @@ func parse(t *testing.T, text string) apikey.Value {
 func TestMain(m *testing.M) { harness.Main(m) }
 
 const key = harness.Key
+
+func TestHiddenTextHasNoKeys(t *testing.T) {
+	if got := string(apikey.Hide([]byte("the afk-mode of key=fk-a/b+c= and fk-..."))); got != "the afk-mode of key=fk-... and fk-..." {
+		t.Errorf("Hide returns %q", got)
+	}
+}

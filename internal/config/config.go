@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"slices"
 	"strconv"
-	"strings"
 
+	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/exporter-toolkit/web"
 
 	"factory_exporter/collector"
@@ -27,6 +29,7 @@ const KeyVariable = "FACTORY_API_KEY"
 const (
 	Serve = ""
 	Users = "users"
+	Check = "check"
 )
 
 // Config is what the flags and the environment ask for, checked. Only [Parse] makes one,
@@ -40,12 +43,14 @@ type Config struct {
 	collector collector.Config
 	server    server.Config
 	users     userlist.Options
+	list      *userlist.List
+	unknown   []string
 	logLevel  slog.Level
 	logFormat string
 	settings  []any
 }
 
-// Command returns Serve or Users.
+// Command returns Serve, Users or Check.
 func (c *Config) Command() string { return c.command }
 
 // API returns how to reach the API, without credentials.
@@ -66,8 +71,11 @@ func (c *Config) Collector() collector.Config { return c.collector }
 // Server returns where and how to serve the pages.
 func (c *Config) Server() server.Config { return c.server }
 
-// UserList returns which users to print, and how.
-func (c *Config) UserList() userlist.Options { return c.users }
+// UserList returns the list to print. It is nil but for the command users.
+func (c *Config) UserList() *userlist.List { return c.list }
+
+// UnknownVariables returns the environment variables that look like a flag's and are not.
+func (c *Config) UnknownVariables() []string { return c.unknown }
 
 // Settings returns the names and values of all flags in turn, for the log.
 func (c *Config) Settings() []any { return c.settings }
@@ -79,11 +87,10 @@ var ErrAnswered = errors.New("the answer is on stdout")
 // ErrAnswered, or a line that names the flag and says what to change.
 func Parse(args []string, stdout io.Writer) (*Config, error) {
 	cfg := &Config{}
-	app := serveFlags(cfg)
-	if len(args) > 0 && args[0] == Users {
-		cfg.command = Users
-		app = usersFlags(cfg)
+	if len(args) > 0 && (args[0] == Users || args[0] == Check) {
+		cfg.command, args = args[0], args[1:]
 	}
+	app := newFlags(cfg.command, cfg)
 	app.UsageWriter(stdout)
 	answered := false
 	app.Terminate(func(int) { answered = true })
@@ -91,14 +98,7 @@ func Parse(args []string, stdout io.Writer) (*Config, error) {
 	case answered:
 		return nil, ErrAnswered
 	case err != nil:
-		if argument, ok := strings.CutPrefix(err.Error(), "unexpected "); ok { // in kingpin's words, and no more
-			hint := "write a flag with a value as --flag=value, and one that is on or off as --flag or --no-flag"
-			if argument == Users {
-				hint = "write the command before its flags"
-			}
-			err = fmt.Errorf("unexpected argument %q: %s", argument, hint)
-		}
-		return nil, err
+		return nil, explain(err, cfg.command, args)
 	}
 	for _, flag := range visibleFlags(app) { // an environment variable may have had blank lines alone
 		if value, ok := flag.Value.(*flagValue); ok && len(value.given) == 0 {
@@ -109,17 +109,22 @@ func Parse(args []string, stdout io.Writer) (*Config, error) {
 			}
 		}
 	}
-	cfg.usage = cfg.usage || cfg.demo
-	cfg.server.Demo = cfg.demo
-	if err := factoryapi.CheckURL(cfg.api.URL); err != nil { // before anything is logged, and for --demo too
-		return nil, fmt.Errorf("--factory.url: %w", err)
+	if err := cfg.checkSource(app); err != nil {
+		return nil, err
 	}
+	cfg.unknown = unknownVariables(os.Environ())
 	if cfg.command == Users {
 		cfg.users.GroupBy = cfg.collector.Census.GroupBy
 		cfg.users.ListingTimeout = cfg.collector.Schedule.ListingTimeout
-		cfg.users.Usage = cfg.usage
-		return cfg, cfg.users.Check()
+		// The demo's days of use take seconds to read, so it needs a reason.
+		cfg.users.Usage = cfg.usage || cfg.demo && slices.ContainsFunc(cfg.users.Filters, userlist.Filter.NeedsUsage)
+		cfg.users.Quiet = cfg.logLevel <= slog.LevelDebug
+		var err error
+		cfg.list, err = userlist.New(cfg.users)
+		return cfg, err
 	}
+	cfg.usage = cfg.usage || cfg.demo
+	cfg.server.Demo = cfg.demo
 	if err := web.Validate(*cfg.server.Web.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("--web.config.file=%s: %w", *cfg.server.Web.WebConfigFile, err)
 	}
@@ -131,4 +136,23 @@ func Parse(args []string, stdout io.Writer) (*Config, error) {
 		cfg.settings = append(cfg.settings, flag.Name, value)
 	}
 	return cfg, nil
+}
+
+// checkSource checks where the members come from.
+func (c *Config) checkSource(app *kingpin.Application) error {
+	url, _ := app.GetFlag("factory.url").Model().Value.(*flagValue)
+	value, set := os.LookupEnv(variable("factory.url"))
+	if set && value == "" && !url.typed { // kingpin takes the default
+		return fmt.Errorf("environment variable %s is empty: unset it for %s, or give the URL of the API", variable("factory.url"), factoryapi.DefaultURL)
+	}
+	if err := factoryapi.CheckURL(c.api.URL); err != nil {
+		return fmt.Errorf("--factory.url: %w", err)
+	}
+	switch {
+	case c.demo && c.keyFile != "":
+		return errors.New("--demo takes no key: leave out --demo or --factory.api-key-file")
+	case c.demo && (url.typed || set):
+		return errors.New("--demo asks no API: leave out --demo or --factory.url")
+	}
+	return nil
 }

@@ -11,31 +11,17 @@ import (
 )
 
 func TestTableOfFlags(t *testing.T) {
-	harness.Table(t, "../../docs/configuration.md", "flags", tableOf(named(t, serveFlags(&Config{}))))
+	harness.Table(t, "../../docs/configuration.md", "flags", tableOf(flagsOf(Serve)))
 }
 
 // The command users has a table of the flags that the exporter does not have.
 func TestTableOfFlagsOfUsers(t *testing.T) {
 	shared := map[string]bool{}
-	for _, flag := range named(t, serveFlags(&Config{})) {
+	for _, flag := range flagsOf(Serve) {
 		shared[flag.Name] = true
 	}
-	own := slices.DeleteFunc(named(t, usersFlags(&Config{}), Users), func(flag *kingpin.FlagModel) bool { return shared[flag.Name] })
+	own := slices.DeleteFunc(flagsOf(Users), func(flag *kingpin.FlagModel) bool { return shared[flag.Name] })
 	harness.Table(t, "../../docs/users.md", "flags", tableOf(own))
-}
-
-// named returns the flags of the exporter or of a command, with their variables.
-func named(t *testing.T, app *kingpin.Application, command ...string) []*kingpin.FlagModel {
-	t.Helper()
-	if _, err := app.ParseContext(command); err != nil { // names the variables
-		t.Fatal(err)
-	}
-	for _, model := range app.Model().Commands {
-		if slices.Contains(command, model.Name) {
-			return model.Flags
-		}
-	}
-	return visibleFlags(app)
 }
 
 func tableOf(flags []*kingpin.FlagModel) string {

@@ -12,13 +12,73 @@ import (
 
 	"factory_exporter/collector/census"
 	"factory_exporter/factoryapi"
+	"factory_exporter/internal/userlist"
 )
 
-// serveFlags declares the flags of the exporter, which set cfg.
-func serveFlags(cfg *Config) *kingpin.Application {
-	app := newApplication()
+// newFlags declares the flags of a command, which set cfg.
+func newFlags(command string, cfg *Config) *kingpin.Application {
+	app := kingpin.New(strings.TrimSpace(Program+" "+command), map[string]string{
+		Serve: "Prometheus exporter for the members of a Factory organization. It has two commands as well: users prints the members, check asks the API once and tells what it finds. See " + Program + " users --help and " + Program + " check --help.",
+		Users: "Print the members of the organization, and end. --idle and the like print only some of them: those for which all of these flags hold.",
+		Check: "Ask the API once what the exporter would ask, tell what it found, and end. Exit status 0: the exporter works with these flags. Nothing of any member is shown, so the output can be pasted into an issue.",
+	}[command])
+	app.Version(version.Print(Program))
+	app.HelpFlag.Short('h')
 	flags := flagSet{app}
+	if command == Users {
+		declareUsers(flags, cfg)
+	}
 	declareAPI(flags, cfg)
+	if command != Users {
+		declareCollector(flags, cfg)
+	}
+	declareCounting(flags, cfg)
+	if command != Users {
+		declareWeb(flags, cfg)
+	}
+	flags.one("log.level", "Least severe level to log: debug, info, warn or error.",
+		store(&cfg.logLevel, logLevel)).Default("info")
+	flags.one("log.format", "Format of log lines: logfmt or json.",
+		store(&cfg.logFormat, oneOf("logfmt", "json"))).Default("logfmt")
+	flags.toggle("demo", "Serve a simulated organization from inside the process. It needs no key and no network.",
+		&cfg.demo)
+	for _, flag := range visibleFlags(app) {
+		app.GetFlag(flag.Name).Envar(variable(flag.Name))
+	}
+	return app
+}
+
+// variable returns the environment variable of a flag.
+func variable(flag string) string {
+	return strings.ToUpper(Program + "_" + strings.NewReplacer(".", "_", "-", "_").Replace(flag))
+}
+
+// declareUsers declares the flags of the command users alone.
+func declareUsers(flags flagSet, cfg *Config) {
+	filters := &cfg.users.Filters
+	for _, name := range []string{"idle", "active", "new", "used", "unused"} {
+		flags.one(name, "Only members that factory_users_"+name+" counts, for a window like 30d.",
+			func(text string) error {
+				window, err := window(text)
+				*filters = append(*filters, userlist.Filter{Name: name, Window: window})
+				return err
+			}).PlaceHolder("WINDOW")
+	}
+	flags.toggle("never-signed-in", "Only members that factory_users_never_signed_in counts.", &cfg.users.NeverSignedIn)
+	flags.repeatable("match", "Only members with this value of an attribute, such as metadata.team=web or email_domain=acme.example. (none): without a value. Repeatable.",
+		func(text string) error {
+			match, err := userlist.ParseMatch(text)
+			cfg.users.Matches = append(cfg.users.Matches, match)
+			return err
+		}).PlaceHolder("ATTRIBUTE=VALUE")
+	flags.one("format", "How to print the members: table, csv or json, which is one object a line.",
+		store(&cfg.users.Format, oneOf("table", "csv", "json"))).Default("table")
+	flags.one("output", "File to write instead of printing. It is replaced only when the list is complete, and only its owner may read it.",
+		store(&cfg.users.Output, notEmpty("give the name of a file"))).PlaceHolder("FILE")
+}
+
+// declareCollector declares the flags about what to count and when.
+func declareCollector(flags flagSet, cfg *Config) {
 	counting := &cfg.collector.Census
 	flags.repeatable("collector.window", "Length of a time window. Members who signed in within it are active, older accounts that did not are idle. Repeatable.",
 		func(text string) error {
@@ -34,7 +94,6 @@ func serveFlags(cfg *Config) *kingpin.Application {
 			counting.Windows = append(counting.Windows, window)
 			return nil
 		}).Default("1d", "7d", "30d", "90d")
-	declareCounting(flags, cfg)
 	flags.one("collector.group-limit", "How many values of each attribute to show. Those with the most members are kept; the rest are summed as (other).",
 		store(&counting.GroupLimit, wholeNumber(1, 1<<31-1))).Default("50")
 	flags.toggle("collector.per-user", "Show two series for each member, labeled with the member's id. This is personal data, and many series.",
@@ -43,12 +102,19 @@ func serveFlags(cfg *Config) *kingpin.Application {
 		store(&cfg.collector.Schedule.CacheTTL, duration)).Default("0s")
 	flags.one("collector.max-stale", "How old a complete listing may be and still be shown when a newer one failed or is not ready. 0s: show only a listing that the scrape itself waited for.",
 		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
+}
 
+// declareWeb declares the flags about the pages.
+func declareWeb(flags flagSet, cfg *Config) {
+	app := flags.app
 	cfg.server.Web = kingpinflag.AddFlags(app, ":10777")
 	addresses := cfg.server.Web.WebListenAddresses
 	declare(app.GetFlag("web.listen-address"), flagValue{repeatable: true, set: func(text string) error {
-		if text == "" {
+		switch {
+		case text == "":
 			return errors.New("is empty: give a port, like :10777, or leave the flag out")
+		case strings.Trim(text, "0123456789") == "":
+			return errors.New("a port needs a colon, like :10777")
 		}
 		*addresses = append(*addresses, text)
 		return nil
@@ -64,56 +130,21 @@ func serveFlags(cfg *Config) *kingpin.Application {
 		store(&cfg.server.MaxRequests, wholeNumber(0, 1<<31-1))).Default("40")
 	flags.toggle("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*.",
 		&cfg.server.DisableExporterMetrics)
-	declareProcess(flags, cfg)
-	return app
 }
 
-// usersFlags declares the flags of the command users, which set cfg.
-func usersFlags(cfg *Config) *kingpin.Application {
-	app := newApplication()
-	flags := flagSet{app.Command(Users, "Print the members of the organization, and end. With one of the first flags, print only the members that the metric of that name counts.")}
-	for _, name := range []string{"idle", "active", "new", "used", "unused"} {
-		flags.one(name, "Members that factory_users_"+name+" counts, for a window like 30d.",
-			func(text string) (err error) {
-				cfg.users.Filters = append(cfg.users.Filters, name)
-				cfg.users.Window, err = window(text)
-				return err
-			}).PlaceHolder("WINDOW")
-	}
-	flags.toggle("never-signed-in", "Members that factory_users_never_signed_in counts.", &cfg.users.NeverSignedIn)
-	flags.one("format", "How to print the members: table, csv or json, which is one object a line.",
-		store(&cfg.users.Format, oneOf("table", "csv", "json"))).Default("table")
-	declareAPI(flags, cfg)
-	declareCounting(flags, cfg)
-	declareProcess(flags, cfg)
-	return app
-}
-
-func newApplication() *kingpin.Application {
-	app := kingpin.New(Program, "Prometheus exporter for the members of a Factory organization. With the command users, it prints the members instead: see "+Program+" users --help.").DefaultEnvars()
-	app.Version(version.Print(Program))
-	app.HelpFlag.Short('h').NoEnvar()
-	app.VersionFlag.NoEnvar()
-	return app
-}
-
-// flagSet declares flags of the exporter or of a command.
-type flagSet struct {
-	parent interface {
-		Flag(name, help string) *kingpin.FlagClause
-	}
-}
+// flagSet declares flags that set a flagValue.
+type flagSet struct{ app *kingpin.Application }
 
 func (f flagSet) one(name, help string, set func(string) error) *kingpin.FlagClause {
-	return declare(f.parent.Flag(name, help), flagValue{set: set})
+	return declare(f.app.Flag(name, help), flagValue{set: set})
 }
 
 func (f flagSet) repeatable(name, help string, set func(string) error) *kingpin.FlagClause {
-	return declare(f.parent.Flag(name, help), flagValue{set: set, repeatable: true})
+	return declare(f.app.Flag(name, help), flagValue{set: set, repeatable: true})
 }
 
 func (f flagSet) toggle(name, help string, target *bool) {
-	declare(f.parent.Flag(name, help).Default("false"), flagValue{set: store(target, boolean), boolean: true})
+	declare(f.app.Flag(name, help).Default("false"), flagValue{set: store(target, boolean), boolean: true})
 }
 
 func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
@@ -125,14 +156,14 @@ func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
 // declareAPI declares the flags about the API.
 func declareAPI(flags flagSet, cfg *Config) {
 	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
-		store(&cfg.api.URL, anyText)).Default(factoryapi.DefaultURL)
+		store(&cfg.api.URL, notEmpty("leave the flag out for "+factoryapi.DefaultURL+", or give the URL of the API"))).Default(factoryapi.DefaultURL)
 	flags.one("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+KeyVariable+" holds the key.",
 		store(&cfg.keyFile, keyFile)).PlaceHolder("FILE")
 	flags.one("factory.page-size", "Users to ask for in one request, from 1 to 100.",
 		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
 	flags.one("factory.request-timeout", "Longest time for one request and its answer.",
 		store(&cfg.api.RequestTimeout, positiveDuration)).Default("30s")
-	flags.one("factory.listing-timeout", "Longest time for one whole listing, retries included.",
+	flags.one("factory.listing-timeout", "Longest time for one listing, which is one pass through all pages of members. Retries are included.",
 		store(&cfg.collector.Schedule.ListingTimeout, positiveDuration)).Default("10m")
 	flags.one("factory.max-retries", "How many times to ask for a page again after a failure.",
 		store(&cfg.api.MaxRetries, wholeNumber(0, 100))).Default("3")
@@ -164,17 +195,11 @@ func declareCounting(flags flagSet, cfg *Config) {
 		&cfg.usage)
 }
 
-// declareProcess declares the flags about the process.
-func declareProcess(flags flagSet, cfg *Config) {
-	flags.one("log.level", "Least severe level to log: debug, info, warn or error.",
-		store(&cfg.logLevel, logLevel)).Default("info")
-	flags.one("log.format", "Format of log lines: logfmt or json.",
-		store(&cfg.logFormat, oneOf("logfmt", "json"))).Default("logfmt")
-	flags.toggle("demo", "Serve a simulated organization from inside the process. It needs no key and no network.",
-		&cfg.demo)
+// flagsOf returns the flags of a command that configure something.
+func flagsOf(command string) []*kingpin.FlagModel {
+	return visibleFlags(newFlags(command, &Config{}))
 }
 
-// visibleFlags returns the flags that configure something.
 func visibleFlags(app *kingpin.Application) []*kingpin.FlagModel {
 	return slices.DeleteFunc(app.Model().Flags, func(flag *kingpin.FlagModel) bool {
 		return flag.Hidden || flag.Name == "help" || flag.Name == "version"

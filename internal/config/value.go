@@ -61,7 +61,15 @@ func keyFile(text string) (string, error) {
 	return text, nil
 }
 
-func anyText(text string) (string, error) { return text, nil }
+// notEmpty returns a function that takes any text but blanks. instead says what to do.
+func notEmpty(instead string) func(string) (string, error) {
+	return func(text string) (string, error) {
+		if strings.TrimSpace(text) == "" {
+			return "", errors.New("is empty: " + instead)
+		}
+		return text, nil
+	}
+}
 
 func boolean(text string) (bool, error) {
 	value, err := strconv.ParseBool(text)
@@ -97,10 +105,18 @@ func positiveDuration(text string) (time.Duration, error) {
 	return d, err
 }
 
-// window reads the length of a window, which is at least a millisecond.
+// window reads the length of a window, which is at least an hour.
 func window(text string) (census.Window, error) {
-	length, err := positiveDuration(text)
-	return census.Window{Label: text, Length: length}, err
+	length, err := model.ParseDuration(text)
+	switch {
+	case err != nil:
+		err = errors.New("not a window like 7d, 4w or 1y (there is no unit for months: write days)")
+	case length == 0:
+		err = errors.New("must be longer than zero")
+	case time.Duration(length) < time.Hour:
+		err = errors.New("shorter than an hour, because m is minutes: for months write days, like 90d")
+	}
+	return census.Window{Label: text, Length: time.Duration(length)}, err
 }
 
 func telemetryPath(text string) (string, error) {

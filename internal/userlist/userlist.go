@@ -1,105 +1,128 @@
-// Package userlist prints the users behind the gauges.
+// Package userlist prints the members behind the gauges.
 package userlist
 
 import (
-	"bytes"
+	"bufio"
 	"cmp"
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
-	"os"
+	"math"
 	"slices"
-	"strconv"
 	"strings"
-	"text/tabwriter"
+	"syscall"
 	"time"
-	"unicode"
 
 	"factory_exporter/collector/census"
 	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 )
 
-// Options say which users to print, and how.
+// Options say which members to print, and how.
 type Options struct {
-	Filters        []string // the names of those with a window that were given
-	Window         census.Window
+	Filters        []Filter // all of them must hold
 	NeverSignedIn  bool
-	Format         string // table, csv or json
+	Matches        []Match // likewise
+	Format         string  // table, csv or json
+	Output         string  // file to write; empty: stdout
 	GroupBy        []census.Attribute
 	Usage          bool // read the analytics
 	ListingTimeout time.Duration
+	Quiet          bool // tell nothing on a terminal, because log lines do
 }
 
-// Check returns an error if the options do not go together.
-func (l *Options) Check() error {
-	filters := l.Filters
-	if l.NeverSignedIn {
-		filters = append(filters, "never-signed-in")
-	}
-	if len(filters) > 1 {
-		return fmt.Errorf("--%s and --%s: give at most one of these", filters[0], filters[1])
-	}
-	if !l.needsUsage() {
-		return nil
-	}
-	flag := fmt.Sprintf("--%s=%s", l.Filters[0], l.Window.Label)
-	switch {
-	case !l.Usage:
-		return fmt.Errorf("%s needs --collector.usage, which reads who used the product", flag)
-	case l.Window.Length%(24*time.Hour) != 0:
-		return fmt.Errorf("%s: not a window of whole days, and the analytics tell of nothing else", flag)
-	}
-	return nil
+// Filter keeps the members that factory_users_NAME counts: idle, active, new, used or
+// unused.
+type Filter struct {
+	Name   string
+	Window census.Window
 }
 
-func (l *Options) needsUsage() bool {
-	return len(l.Filters) > 0 && (l.Filters[0] == "used" || l.Filters[0] == "unused")
-}
+// NeedsUsage reports whether the filter needs the analytics.
+func (f Filter) NeedsUsage() bool { return f.Name == "used" || f.Name == "unused" }
 
-// contains reports whether a member is to be printed. The first window is that of the
-// filter.
-func (l *Options) contains(in census.Membership) bool {
-	if l.NeverSignedIn {
-		return in.NeverSignedIn
-	}
-	if len(l.Filters) == 0 {
-		return true
-	}
-	window := in.Windows[0]
-	switch l.Filters[0] {
+func (f Filter) String() string { return fmt.Sprintf("--%s=%s", f.Name, f.Window.Label) }
+
+func (f Filter) holds(in census.WindowMembership) bool {
+	switch f.Name {
 	case "idle":
-		return window.Idle
+		return in.Idle
 	case "active":
-		return window.Active
+		return in.Active
 	case "new":
-		return window.New
+		return in.New
 	case "used":
-		return window.Used
-	default: // unused
-		return window.Unused
+		return in.Used
+	default:
+		return in.Unused
 	}
+}
+
+// Match keeps the members with a value of an attribute.
+type Match struct {
+	attribute census.Attribute
+	value     string
+}
+
+// ParseMatch reads ATTRIBUTE=VALUE.
+func ParseMatch(text string) (Match, error) {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok || value == "" {
+		return Match{}, fmt.Errorf("not ATTRIBUTE=VALUE; the value of members without one is %s", census.NoValue)
+	}
+	attribute, err := census.ParseAttribute(name)
+	if err == nil && value == census.OtherValue {
+		err = fmt.Errorf("%s is a sum of many values: give one of them", value)
+	}
+	return Match{attribute, value}, err
+}
+
+func (m Match) holds(user *factoryapi.User) bool {
+	value := cmp.Or(m.attribute.Of(user), census.NoValue)
+	return value == m.value || census.LabelValue(value) == m.value ||
+		m.attribute == census.Attribute{} && strings.EqualFold(value, m.value) // domains have no case
+}
+
+// List is a list to print.
+type List struct{ Options }
+
+// New returns a list, or an error that says which options do not go together.
+func New(options Options) (*List, error) {
+	for _, filter := range options.Filters {
+		switch {
+		case !filter.NeedsUsage():
+		case !options.Usage:
+			return nil, fmt.Errorf("%s needs --collector.usage, which reads who used the product", filter)
+		case filter.Window.Length%(24*time.Hour) != 0:
+			return nil, fmt.Errorf("%s: not a window of whole days, and the analytics tell of nothing else", filter)
+		}
+	}
+	return &List{options}, nil
 }
 
 // user is one line of the list.
 type user struct {
 	id, email       string
-	created, signIn factoryapi.Timestamp
+	created, signIn second
 	attributes      []string
-	lastUsed        factoryapi.Day
-	credits         string // empty if they are not known
+	lastUsed        factoryapi.Day // zero: not known
+	credits         string
 }
 
-// Print prints the users to stdout: all of them, or nothing and an error. On a terminal,
-// stderr shows how far it is.
-func Print(ctx context.Context, client *factoryapi.Client, cfg Options, stdout, stderr io.Writer) error {
-	progress := newProgress(stderr)
-	users, err := readUsers(ctx, cfg, client, progress)
-	progress.clear()
+// Print prints the members: all of them, or nothing and an error. On a terminal, stderr
+// shows how far it is.
+func (l *List) Print(ctx context.Context, client *factoryapi.Client, stdout, stderr io.Writer) error {
+	out, err := l.open(stdout)
+	if err != nil {
+		return err
+	}
+	defer out.discard()
+	progress := newProgress(stderr, l.Quiet)
+	now := time.Now()
+	users, counts, err := l.read(ctx, client, now, progress)
+	progress.show("")
 	if errors.Is(err, context.Canceled) {
 		return errors.New("stopped before the list was complete")
 	}
@@ -107,241 +130,129 @@ func Print(ctx context.Context, client *factoryapi.Client, cfg Options, stdout, 
 		return err
 	}
 	slices.SortFunc(users, compare)
-	var list bytes.Buffer
-	if err := write(&list, cfg, users); err != nil {
-		return err
+	lines := bufio.NewWriterSize(out, 64<<10)
+	err = l.write(lines, users, now)
+	if err = cmp.Or(err, lines.Flush()); err == nil {
+		err = out.finish()
 	}
-	_, err = stdout.Write(list.Bytes())
-	return err
+	switch {
+	case errors.Is(err, syscall.EPIPE): // who reads the list has enough of it
+		return nil
+	case err != nil:
+		return fmt.Errorf("cannot write the list: %w", err)
+	}
+	if counts.Duplicates > 0 {
+		fmt.Fprintf(stderr, "The list of members shifted while it was read: %d entries came twice, and as many members may be missing.\n", counts.Duplicates)
+	}
+	progress.end(fmt.Sprintf("%d of %d members", len(users), counts.Users))
+	return nil
 }
 
-// readUsers returns the users to print.
-func readUsers(ctx context.Context, cfg Options, client *factoryapi.Client, progress progress) ([]user, error) {
-	var users []user
+// read returns the members to print, and the counts of all.
+func (l *List) read(ctx context.Context, client *factoryapi.Client, now time.Time, progress progress) (users []user, counts census.Counts, err error) {
+	windows, days := l.windows()
 	var view *usage.View
-	counting := census.Config{Visit: func(u *factoryapi.User, in census.Membership) {
-		if cfg.contains(in) {
-			users = append(users, newUser(u, cfg.GroupBy, view))
+	if l.Usage {
+		if view, err = l.readUsage(ctx, client, days, now, progress); err != nil {
+			return nil, counts, err
+		}
+	}
+	known := texts{}
+	counting := census.Config{Windows: windows, Visit: func(u *factoryapi.User, in census.Membership) {
+		if l.contains(u, in) {
+			users = append(users, l.newUser(u, known, view))
 		}
 	}}
-	if len(cfg.Filters) > 0 {
-		counting.Windows = []census.Window{cfg.Window}
-	}
-	if cfg.Usage {
-		if !cfg.needsUsage() {
-			counting.Windows = append(counting.Windows, census.Window{Length: usageWindow})
-		}
-		var err error
-		if view, err = readUsage(ctx, client, counting.Windows, progress); err != nil {
-			return nil, fmt.Errorf("cannot read the analytics: %w", err)
-		}
-	}
-	if cfg.needsUsage() && !view.Covers(0) {
-		return nil, fmt.Errorf("--%s=%s: the window is too long, because the analytics tell of %s to %s only", cfg.Filters[0], cfg.Window.Label, view.Day-factoryapi.Day(view.KnownDays)+1, view.Day)
-	}
-
-	ctx, cancel := context.WithTimeout(ctx, cfg.ListingTimeout)
+	ctx, cancel := context.WithTimeout(ctx, l.ListingTimeout)
 	defer cancel()
-	counted := census.New(counting, time.Now(), view, maphash.MakeSeed())
+	counted := census.New(counting, now, view, maphash.MakeSeed())
 	read := 0
 	for page, err := range client.Pages(ctx) {
 		if err != nil {
-			return nil, fmt.Errorf("cannot list the members: %w", err)
+			return nil, counts, fmt.Errorf("cannot list the members: %w", err)
 		}
 		counted.Add(page...)
 		read += len(page)
 		progress.show(fmt.Sprintf("%d members read", read))
 	}
-	return users, nil
-}
-
-// usageWindow is what the columns last_used and credits are of, unless a filter has its own
-// window.
-const usageWindow = 30 * 24 * time.Hour
-
-// readUsage reads what the last window tells, and no more.
-func readUsage(ctx context.Context, client *factoryapi.Client, windows []census.Window, progress progress) (view *usage.View, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 6*time.Hour)
-	defer cancel()
-	lengths := make([]int, len(windows))
-	lengths[len(windows)-1] = windows[len(windows)-1].Days()
-	progress.show("Reading the analytics")
-	err = usage.NewLedger(usage.Config{Windows: lengths}).Read(ctx, client, time.Now(), func(v *usage.View) {
-		view = v
-		progress.show(fmt.Sprintf("%d days of use read", v.KnownDays))
-	})
-	return view, err
-}
-
-// newUser keeps what is printed of a user, whose text is not kept.
-func newUser(u *factoryapi.User, attributes []census.Attribute, view *usage.View) user {
-	m := user{
-		id:      strings.Clone(u.ID),
-		email:   strings.Clone(u.Email),
-		created: u.CreatedAt,
-		signIn:  u.LastSignInAt,
+	counts = counted.Counts()
+	if view != nil && view.Users > 0 && counts.Users > 0 && counts.InUsage == 0 {
+		return nil, counts, errors.New("not one user of the analytics is a member, so nothing can be told of the use of members: leave out --collector.usage")
 	}
-	for _, attribute := range attributes {
-		m.attributes = append(m.attributes, strings.Clone(attribute.Of(u)))
+	return users, counts, nil
+}
+
+// contains reports whether a member is to be printed. Its windows begin with those of
+// the filters.
+func (l *List) contains(u *factoryapi.User, in census.Membership) bool {
+	for i, filter := range l.Filters {
+		if !filter.holds(in.Windows[i]) {
+			return false
+		}
+	}
+	for _, match := range l.Matches {
+		if !match.holds(u) {
+			return false
+		}
+	}
+	return in.NeverSignedIn || !l.NeverSignedIn
+}
+
+// newUser keeps what is printed of a member, whose text is not kept.
+func (l *List) newUser(u *factoryapi.User, known texts, view *usage.View) user {
+	line := user{
+		id:      strings.Clone(printable(u.ID)),
+		email:   strings.Clone(printable(u.Email)),
+		created: secondOf(u.CreatedAt),
+		signIn:  secondOf(u.LastSignInAt),
 	}
 	if view != nil {
-		m.lastUsed = view.Of(u.ID).LastUsed()
-		if last := len(view.Windows) - 1; view.Covers(last) && view.Windows[last].Priced {
-			m.credits = strconv.FormatUint(view.Of(u.ID).In(last).Credits, 10)
-		}
+		use := view.Of(u.ID)
+		line.lastUsed, line.credits = use.LastUsed(), credits(view, use)
 	}
-	return m
+	for _, attribute := range l.GroupBy {
+		line.attributes = append(line.attributes, known.keep(printable(attribute.Of(u))))
+	}
+	return line
 }
 
-// compare puts those first who never signed in, then those who did not for
-// longest, and those last of whom it is not known.
-func compare(a, b user) int {
-	rank := [...]int{factoryapi.Missing: 0, factoryapi.Valid: 1, factoryapi.Invalid: 2}
-	return cmp.Or(
-		cmp.Compare(rank[a.signIn.State], rank[b.signIn.State]),
-		a.signIn.Time.Compare(b.signIn.Time),
-		cmp.Compare(a.id, b.id),
-	)
-}
+// texts are texts that many members have.
+type texts map[string]string
 
-// write writes the users in the format that cfg says.
-func write(w io.Writer, cfg Options, users []user) error {
-	columns := []string{"id", "email", "created", "last_sign_in"}
-	for _, attribute := range cfg.GroupBy {
-		columns = append(columns, attribute.String())
-	}
-	if cfg.Usage {
-		columns = append(columns, "last_used", "credits")
-	}
-	rows := func(yield func([]string) bool) {
-		for _, m := range users {
-			cells := append([]string{m.id, m.email, timestampCell(m.created), timestampCell(m.signIn)}, m.attributes...)
-			if cfg.Usage {
-				cells = append(cells, dayCell(m.lastUsed), m.credits)
-			}
-			if !yield(cells) {
-				return
-			}
-		}
-	}
-	switch cfg.Format {
-	case "csv":
-		lines := csv.NewWriter(w)
-		_ = lines.Write(apply(harmless, columns)) // errors are those of Flush
-		for cells := range rows {
-			_ = lines.Write(apply(harmless, cells))
-		}
-		lines.Flush()
-		return lines.Error()
-	case "json":
-		for cells := range rows {
-			if err := writeObject(w, columns, cells); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	lines := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(lines, strings.Join(apply(printable, columns), "\t"))
-	for cells := range rows {
-		fmt.Fprintln(lines, strings.Join(apply(printable, cells), "\t"))
-	}
-	return lines.Flush()
-}
-
-// writeObject writes a JSON object on one line, with its fields in order.
-func writeObject(w io.Writer, names, values []string) error {
-	var line bytes.Buffer
-	encoder := json.NewEncoder(&line)
-	encoder.SetEscapeHTML(false)
-	for i, name := range names {
-		before := byte(',')
-		if i == 0 {
-			before = '{'
-		}
-		line.WriteByte(before)
-		for j, text := range []string{name, values[i]} {
-			if j == 1 {
-				line.WriteByte(':')
-			}
-			if err := encoder.Encode(text); err != nil {
-				return err
-			}
-			line.Truncate(line.Len() - 1) // the line break of Encode
-		}
-	}
-	line.WriteString("}\n")
-	_, err := w.Write(line.Bytes())
-	return err
-}
-
-func apply(change func(string) string, cells []string) []string {
-	changed := make([]string, len(cells))
-	for i, cell := range cells {
-		changed[i] = change(cell)
-	}
-	return changed
-}
-
-// harmless keeps a spreadsheet from taking the text of a member for a formula.
-func harmless(cell string) string {
-	if strings.IndexAny(cell, "=+-@\t\r\n") == 0 {
-		return "'" + cell
-	}
-	return cell
-}
-
-// printable keeps the text of a member from commanding a terminal, and in its column.
-func printable(cell string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, cell)
-}
-
-func timestampCell(t factoryapi.Timestamp) string {
-	if t.State != factoryapi.Valid {
-		return ""
-	}
-	return t.Time.UTC().Format(time.RFC3339)
-}
-
-func dayCell(d factoryapi.Day) string {
-	if d == 0 {
-		return ""
-	}
-	return d.String()
-}
-
-// progress is a line on a terminal that tells how far the command is.
-type progress struct{ terminal io.Writer } // nil: nobody looks
-
-// newProgress returns a progress on w if that is a terminal.
-func newProgress(w io.Writer) progress {
-	file, ok := w.(*os.File)
+func (t texts) keep(text string) string {
+	kept, ok := t[text]
 	if !ok {
-		return progress{}
+		kept = strings.Clone(text)
+		t[kept] = kept
 	}
-	info, err := file.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return progress{}
-	}
-	return progress{file}
+	return kept
 }
 
-func (p progress) show(line string) {
-	if p.terminal != nil {
-		fmt.Fprint(p.terminal, "\r"+line+eraseRest)
+// second is a timestamp in seconds since 1970 began, or one of two beyond all others.
+type second int64
+
+const (
+	never   second = math.MinInt64 // the API has none
+	unknown second = math.MaxInt64 // it has one that cannot be read
+)
+
+func secondOf(t factoryapi.Timestamp) second {
+	switch t.State {
+	case factoryapi.Missing:
+		return never
+	case factoryapi.Invalid:
+		return unknown
 	}
+	return second(t.Time.Unix())
 }
 
-func (p progress) clear() {
-	if p.terminal != nil {
-		fmt.Fprint(p.terminal, "\r"+eraseRest)
-	}
+// time returns the time, if it is known.
+func (s second) time() (t time.Time, ok bool) {
+	return time.Unix(int64(s), 0).UTC(), s != never && s != unknown
 }
 
-// eraseRest erases a terminal's line from the cursor on.
-const eraseRest = "\x1b[K"
+// compare puts those first who never signed in, then those who did not for longest, and
+// those last of whom it is not known.
+func compare(a, b user) int {
+	return cmp.Or(cmp.Compare(a.signIn, b.signIn), cmp.Compare(a.id, b.id))
+}

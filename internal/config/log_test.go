@@ -1,0 +1,69 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"factory_exporter/internal/harness"
+)
+
+func TestTheLogGoesOnWhoeverReadsIt(t *testing.T) {
+	cfg := parse(t)
+	synctest.Test(t, func(t *testing.T) {
+		reader, writer := net.Pipe()
+		logger := cfg.NewLogger(writer)
+		takes := func(message string) time.Duration {
+			begin := time.Now()
+			logger.Info(message) //nolint:sloglint // one of several
+			return time.Since(begin)
+		}
+		read := func(want string) {
+			line := make([]byte, 1000)
+			n, err := reader.Read(line)
+			if text := string(line[:n]); err != nil || !strings.Contains(text, want) || !strings.HasSuffix(text, "\n") {
+				t.Errorf("the log has %q and error %v, want %q", text, err, want)
+			}
+		}
+
+		go read("first")
+		if took := takes("first"); took != 0 {
+			t.Errorf("a line took %s", took)
+		}
+		// The reader does not read any more, and then it does.
+		if took := takes("second"); took != time.Second {
+			t.Errorf("the first line that nobody reads took %s, want a second", took)
+		}
+		for range 100 {
+			if took := takes("lost"); took != 0 {
+				t.Errorf("a line that is lost took %s", took)
+			}
+		}
+		read("second")
+		synctest.Wait()
+		go read("third")
+		takes("third")
+
+		reader.Close()
+		if took := takes("fourth"); took != 0 {
+			t.Errorf("a line without a reader took %s", took)
+		}
+	})
+}
+
+func TestTheLogHasNoKeys(t *testing.T) {
+	for _, format := range []string{"logfmt", "json"} {
+		var log strings.Builder
+		logger := parse(t, "--log.format="+format).NewLogger(&log)
+		key := harness.Key
+		logger.Info("Starting", "file", "/run/"+key, "err", errors.New("open \""+key+"\": no such file"), "list", "7d,"+key+",30d")
+		if text := log.String(); strings.Count(text, "fk-...") != 3 || !strings.Contains(text, "/run/fk-...") ||
+			!strings.Contains(text, "7d,fk-...,30d") || !strings.Contains(text, "no such file") {
+			t.Errorf("%s: %s", format, text)
+		}
+		harness.CheckNoKey(t, format, log.String(), key[3:])
+	}
+}
