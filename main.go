@@ -25,6 +25,7 @@ import (
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
 	"factory_exporter/internal/apikey"
+	"factory_exporter/internal/check"
 	"factory_exporter/internal/config"
 	"factory_exporter/internal/server"
 )
@@ -144,6 +145,9 @@ func runCommand(ctx context.Context, cfg *config.Config, api factoryapi.Config, 
 		return func(err error) {
 			api.Logger.Debug("Request ended", "endpoint", endpoint, "duration", time.Since(start), "err", err)
 		}
+	}
+	if cfg.Command() == config.Check {
+		return check.Print(ctx, api, cfg.Check(), stdout)
 	}
 	client, err := factoryapi.New(api)
 	if err != nil {

@@ -40,7 +40,8 @@ type Config struct {
 	// Each request carries the key, so plain http is refused unless the host is
 	// localhost or a loopback address.
 	URL string
-	// Credentials supplies the API key, once for each listing.
+	// Credentials supplies the API key, once for each listing. If they are a
+	// [fmt.Stringer], it says where the key came from, for the error of a 401.
 	Credentials Credentials
 	// PageSize is how many users to ask for in one request, from 1 to MaxPageSize.
 	// MaxPageSize if zero.
@@ -60,6 +61,9 @@ type Config struct {
 	// The function that it returns is called once, when the answer was read and judged,
 	// with nil, with an *Error, or with context.Canceled.
 	Observe func(endpoint string) (ended func(error))
+	// Body, if set, is called with the path and the body of each 200, before it is read.
+	// The body is valid until Body returns.
+	Body func(path string, body []byte)
 	// Logger gets a line for each retry, and one if the API says that it is deprecated.
 	// None if nil.
 	Logger *slog.Logger

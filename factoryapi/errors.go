@@ -37,7 +37,7 @@ type Error struct {
 	// it does not ask.
 	RetryAfter time.Duration
 	// Message is one line of at most maxMessage bytes, without the API key. It may
-	// quote the answer.
+	// quote the answer. A hint of the client may follow.
 	Message string
 }
 

@@ -62,6 +62,9 @@ func (c *chain) try(ctx context.Context, u *url.URL) (*answer, error) {
 	defer cancel()
 	contentType, err := c.do(requestCtx, u)
 	if err == nil {
+		if cfg.Body != nil {
+			cfg.Body(u.Path, c.body.Bytes())
+		}
 		return &answer{c.body.Bytes(), contentType, c, ended}, nil
 	}
 	switch {
@@ -197,6 +200,14 @@ func (c *chain) asError(err error) *Error {
 		e = transferError(err)
 	}
 	e.Message = bound(redact(e.Message, c.key))
+	source, ok := c.client.cfg.Credentials.(fmt.Stringer)
+	switch {
+	case e.StatusCode == http.StatusUnauthorized && ok:
+		e.Message += " (the key came from " + source.String() + ")"
+	case e.StatusCode == http.StatusNotFound:
+		e.Message += " (is --factory.url the base URL of the API?)"
+	}
+	e.Message = strings.TrimSpace(e.Message)
 	return e
 }
 

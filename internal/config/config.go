@@ -15,6 +15,7 @@ import (
 
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
+	"factory_exporter/internal/check"
 	"factory_exporter/internal/server"
 	"factory_exporter/internal/userlist"
 )
@@ -73,6 +74,11 @@ func (c *Config) Server() server.Config { return c.server }
 
 // UserList returns the list to print. It is nil but for the command users.
 func (c *Config) UserList() *userlist.List { return c.list }
+
+// Check returns what the command check asks for.
+func (c *Config) Check() check.Options {
+	return check.Options{Census: c.collector.Census, ListingTimeout: c.collector.Schedule.ListingTimeout, Usage: c.usage}
+}
 
 // UnknownVariables returns the environment variables that look like a flag's and are not.
 func (c *Config) UnknownVariables() []string { return c.unknown }

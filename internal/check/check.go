@@ -1,0 +1,217 @@
+// Package check asks the API once what the exporter would ask, and tells what it found.
+// What it tells has nothing of any member.
+package check
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"strings"
+	"time"
+
+	"factory_exporter/collector/census"
+	"factory_exporter/factoryapi"
+)
+
+// Options say what the exporter would ask for.
+type Options struct {
+	Census         census.Config
+	ListingTimeout time.Duration
+	Usage          bool // read the analytics
+}
+
+// report is a check under way.
+type report struct {
+	Options
+	client  *factoryapi.Client
+	out     io.Writer
+	title   string // of the lines that follow
+	answers answers
+	ids     map[uint64]struct{} // fingerprints of the members' ids
+	seed    maphash.Seed
+	failed  bool
+}
+
+// Print asks the API and tells on stdout what it found. Its error says that the exporter
+// would not work, or that the check was interrupted.
+func Print(ctx context.Context, api factoryapi.Config, options Options, stdout io.Writer) error {
+	r := &report{Options: options, out: stdout, answers: newAnswers(), ids: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	api.Body = r.answers.read
+	var err error
+	if r.client, err = factoryapi.New(api); err != nil {
+		return err
+	}
+	defer r.client.CloseIdleConnections()
+
+	r.line("Version", "%s", api.UserAgent)
+	r.line("URL", "%s", cmp.Or(api.URL, factoryapi.DefaultURL))
+	r.line("Key", "%d characters, from %s", len(api.Credentials.Key(ctx)), api.Credentials)
+	r.members(ctx)
+	if r.Usage && !r.failed {
+		r.usage(ctx)
+	}
+	r.answers.tell(r)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return errors.New("stopped before the check was complete")
+	case r.failed:
+		return errors.New("the exporter does not work with these flags; the lines above say why")
+	}
+	r.line("Result", "the exporter works with these flags")
+	return nil
+}
+
+// line writes a line. Lines of the same title belong together.
+func (r *report) line(title, format string, values ...any) {
+	if title == r.title {
+		title = ""
+	} else {
+		r.title = title
+	}
+	// A reader that has gone is no error.
+	_, _ = fmt.Fprintf(r.out, "%-12s%s\n", title, hide(fmt.Sprintf(format, values...)))
+}
+
+// fail tells of an error and what it means.
+func (r *report) fail(title, what string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	r.failed = true
+	r.line(title, "%s: %s", what, err)
+	if meaning := meaningOf(err); meaning != "" {
+		r.line(title, "%s", meaning)
+	}
+}
+
+// members lists the members.
+func (r *report) members(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
+	defer cancel()
+	start, pages := time.Now(), 0
+	counting := census.New(r.Census, start, nil, r.seed)
+	for page, err := range r.client.Pages(ctx) {
+		if err != nil {
+			r.fail("Members", fmt.Sprintf("page %d cannot be read", pages+1), err)
+			return
+		}
+		pages++
+		for i := range page {
+			r.ids[maphash.String(r.seed, page[i].ID)] = struct{}{}
+		}
+		counting.Add(page...)
+	}
+	counts := counting.Counts()
+	r.line("Members", "%d on %d pages, read in %s; %d have signed in, %d never did", counts.Users, pages, time.Since(start).Round(time.Millisecond), counts.SignInAges.Count, counts.NeverSignedIn)
+	if counts.Duplicates > 0 {
+		r.line("Members", "%d entries came twice: the list shifted while it was read", counts.Duplicates)
+	}
+	if counts.InvalidCreatedAt+counts.InvalidLastSignInAt > 0 {
+		r.line("Members", "timestamps that cannot be read: %d createdAt, %d lastSignInAt", counts.InvalidCreatedAt, counts.InvalidLastSignInAt)
+	}
+	r.answers.tellMetadata(r)
+	for _, attribute := range r.Census.GroupBy {
+		none := 0
+		for _, group := range counts.Groups {
+			if group.Attribute == attribute.String() && group.Value == census.NoValue {
+				none = group.Users
+			}
+		}
+		r.line("Group by", "%s: %d of %d members have no value%s", attribute, none, counts.Users, r.answers.otherCase(attribute.String()))
+	}
+}
+
+// usage reads the analytics of the newest day, and how far back days are answered.
+func (r *report) usage(ctx context.Context) {
+	days := factoryapi.DaysThrough(factoryapi.DayOf(time.Now())-1, 7)
+	activity, err := r.client.Activity(ctx, days)
+	if err != nil {
+		r.fail("Usage", "activity cannot be read", err)
+		return
+	}
+	tokens, err := r.client.Tokens(ctx, days)
+	if err != nil {
+		r.fail("Usage", "tokens cannot be read", err)
+		return
+	}
+	newest := days.Last
+	both := func() bool {
+		_, ok := tokens[newest]
+		_, ok2 := activity[newest]
+		return ok && ok2
+	}
+	for newest >= days.First && !both() {
+		newest--
+	}
+	if newest < days.First {
+		r.fail("Usage", "no day can be shown", fmt.Errorf("none from %s has a row in both activity and tokens", days))
+		return
+	}
+	rows, matched := 0, 0
+	for page, err := range r.client.Usage(ctx, newest) {
+		if err != nil {
+			r.fail("Usage", "the users of a day cannot be read", err)
+			return
+		}
+		rows += len(page)
+		for i := range page {
+			if _, ok := r.ids[maphash.String(r.seed, page[i].UserID)]; ok {
+				matched++
+			}
+		}
+	}
+	r.line("Usage", "newest day %s: activity counts %.0f users, %d have a row, and %d of these are members", newest, activity[newest].Daily.Value, rows, matched)
+	if rows > 0 && matched == 0 {
+		r.fail("Usage", "members cannot be joined", errors.New("the ids of the analytics are not those of the members"))
+	}
+	r.reach(ctx, newest)
+	switch limits, err := r.client.CreditLimits(ctx); {
+	case err != nil:
+		r.line("Credits", "the limits cannot be read, which only leaves their metrics out: %s", err)
+	case limits.Global.Valid:
+		r.line("Credits", "the limit of each user is %.0f; %.0f users have one of their own", limits.Global.Value, limits.OfUsers.Value)
+	default:
+		r.line("Credits", "no limit is set for all; %.0f users have one of their own", limits.OfUsers.Value)
+	}
+}
+
+// reach tells which windows the analytics reach back for. It looks for the first day that
+// they answer for.
+func (r *report) reach(ctx context.Context, newest factoryapi.Day) {
+	longest := 1
+	for _, window := range r.Census.Windows {
+		longest = max(longest, window.Days())
+	}
+	first := max(newest-factoryapi.Day(longest)+1, factoryapi.FirstDay)
+	answered, day := newest, first
+	for first < answered {
+		var err error
+		for _, err = range r.client.Usage(ctx, day) {
+			break // the first page tells
+		}
+		failure, refused := errors.AsType[*factoryapi.Error](err)
+		switch {
+		case err == nil:
+			answered = day
+		case refused && failure.StatusCode == 400:
+			first = day + 1
+		default:
+			r.fail("Usage", "it is not known how far the days reach back", err)
+			return
+		}
+		day = first + (answered-first)/2
+	}
+	var tooLong []string
+	for _, window := range r.Census.Windows {
+		if window.Days() == 0 || newest-factoryapi.Day(window.Days())+1 < answered {
+			tooLong = append(tooLong, window.Label)
+		}
+	}
+	r.line("Usage", "days are answered back to %s at least", answered)
+	if len(tooLong) > 0 {
+		r.line("Usage", "windows without used and unused, because they are longer or not of whole days: %s", strings.Join(tooLong, ", "))
+	}
+}

@@ -1,0 +1,222 @@
+package check_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"factory_exporter/collector/census"
+	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/apikey"
+	"factory_exporter/internal/check"
+	"factory_exporter/internal/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
+
+// run checks an API and returns what it tells, with times as they are in the tests.
+func run(t *testing.T, api http.Handler, usage bool, change ...func(*factoryapi.Config)) (told string, err error) {
+	t.Helper()
+	key, err := apikey.Parse(harness.Key, "environment variable KEY")
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DialContext: harness.Serve(t, api).DialContext}
+	defer transport.CloseIdleConnections()
+	cfg := factoryapi.Config{URL: "http://localhost/base", Credentials: key, Transport: transport, UserAgent: "factory_exporter/1.2.3", RequestTimeout: 200 * time.Millisecond}
+	for _, change := range change {
+		change(&cfg)
+	}
+	var out strings.Builder
+	err = check.Print(t.Context(), cfg, check.Options{
+		Census:         census.Config{Windows: harness.Windows("7d", "36h", "90d"), GroupBy: harness.Attributes(t, "metadata.team", "metadata.Cost", "email_domain")},
+		ListingTimeout: time.Minute, Usage: usage,
+	}, &out)
+	harness.CheckNoKey(t, "the check", out.String(), harness.Key)
+	return regexp.MustCompile(`read in [0-9.]+[mµ]?s`).ReplaceAllString(out.String(), "read in 9ms"), err
+}
+
+func yesterday() string { return time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly) }
+
+// organization has members whose texts are found nowhere else.
+func organization() (api *fakeapi.Server, secrets []string) {
+	members := []fakeapi.Member{
+		{ID: "user_01ZZZZZZZZZZZZZZ1", Email: "zoe.zed@zz.example", FirstName: "Zzoe", LastName: "Zzed", CreatedAt: "2025-01-01T00:00:00Z", LastSignInAt: "2026-01-01T00:00:00Z", Metadata: map[string]string{"team": "zzteam", "cost": "zz1"}},
+		{ID: "user_01ZZZZZZZZZZZZZZ2", Email: "yan@zz.example", CreatedAt: "2025-01-01T00:00:00Z", Metadata: map[string]string{"team": "zzteam", "cost": "zz2", "mail zoe.zed@zz.example": "zz3"}},
+		{ID: "user_01ZZZZZZZZZZZZZZ3", Email: "xia@zz.example", CreatedAt: "zzlong ago", LastSignInAt: "zzlately"},
+	}
+	api = fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)
+	work := fakeapi.OnDays(fakeapi.Work{Sessions: 1, BillableTokens: 5}, yesterday())
+	analytics := fakeapi.NewAnalytics(fakeapi.Worker{ID: members[0].ID, Email: "zoe.zed@zz.example", On: work}, fakeapi.Worker{ID: "user_01ZZZZZZZZZZZZZZ9", On: work})
+	analytics.SetLimits(fakeapi.Limits{Global: 5_000_000, OfUsers: map[string]int{"zoe.zed@zz.example": 1_000_000}})
+	analytics.Choose(fakeapi.Unknowns{Reach: 20})
+	api.SetAnalytics(analytics)
+	return api, []string{"ZZZZ", "zz", "Zz"}
+}
+
+func below(api http.Handler) http.Handler { return http.StripPrefix("/base", api) }
+
+func TestItTellsWhatItFindsAndNothingOfAnyMember(t *testing.T) {
+	api, secrets := organization()
+	got, err := run(t, below(api), true)
+	reach := time.Now().UTC().AddDate(0, 0, -20).Format(time.DateOnly)
+	want := strings.NewReplacer("YESTERDAY", yesterday(), "REACH", reach).Replace(`Version     factory_exporter/1.2.3
+URL         http://localhost/base
+Key         51 characters, from environment variable KEY
+Members     3 on 1 pages, read in 9ms; 1 have signed in, 1 never did
+            timestamps that cannot be read: 1 createdAt, 1 lastSignInAt
+Metadata    cost: 2 members, 2 values
+            team: 2 members, 1 values
+            mail (hidden): 1 members, 1 values
+Group by    metadata.team: 1 of 3 members have no value
+            metadata.Cost: 3 of 3 members have no value; there is metadata.cost
+            email_domain: 0 of 3 members have no value
+Usage       newest day YESTERDAY: activity counts 2 users, 2 have a row, and 1 of these are members
+            days are answered back to REACH at least
+            windows without used and unused, because they are longer or not of whole days: 36h, 90d
+Credits     the limit of each user is 5000000; 1 users have one of their own
+Fields      as documented
+Result      the exporter works with these flags
+`)
+	if err != nil || got != want {
+		t.Errorf("error %v:\n%s\nwant\n%s", err, got, want)
+	}
+	for _, secret := range secrets {
+		if strings.Contains(got, secret) {
+			t.Errorf("it tells %q", secret)
+		}
+	}
+}
+
+func TestFieldsThatDifferFromTheDocumentsAreNamed(t *testing.T) {
+	api, _ := organization()
+	api.Inject(
+		fakeapi.Fault{Path: fakeapi.UsersPath, Serve: fakeapi.Edit(func(page map[string]any) {
+			page["total"] = "zz"
+			users := page["users"].([]any)
+			delete(users[0].(map[string]any), "createdAt")
+			users[1].(map[string]any)["role"] = "zz"
+			for _, user := range users {
+				delete(user.(map[string]any), "firstName")
+			}
+		})},
+		fakeapi.Fault{Path: fakeapi.AnalyticsPath + "activity", Serve: fakeapi.EditRows(func(row map[string]any) {
+			delete(row, "user_messages")
+			row["seats"] = 5
+		})},
+	)
+	got, err := run(t, below(api), true)
+	for _, want := range []string{
+		"not documented, in 1 of 1: total of page", "missing in 1 of 3: createdAt of user", "not documented, in 1 of 3: role of user",
+		"missing in 3 of 3: firstName of user", "user_messages of activity", "seats of activity",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it does not tell %q", want)
+		}
+	}
+	if err != nil || strings.Contains(got, "zz") || strings.Contains(got, "as documented") {
+		t.Errorf("error %v:\n%s", err, got)
+	}
+}
+
+func TestARefusalSaysWhatItMeansAndNeeds(t *testing.T) {
+	html := fakeapi.Respond(200, "text/html", "<html>Sign in, zoe.zed@zz.example</html>")
+	for _, tt := range []struct {
+		name  string
+		fault fakeapi.Fault
+		about []string
+	}{
+		{"401", fakeapi.Fault{Serve: fakeapi.Refuse(401, "unknown key "+harness.Key)}, []string{"HTTP 401", "came from environment variable KEY", "does not know the key"}},
+		{"402", fakeapi.Fault{Serve: fakeapi.Refuse(402, "")}, []string{"HTTP 402", "plan"}},
+		{"403", fakeapi.Fault{Serve: fakeapi.Refuse(403, "zoe.zed@zz.example (user_01ZZZZZZZZZZZZZZ1) is no Manager")}, []string{"HTTP 403", "is no Manager", "Manager or Owner"}},
+		{"404", fakeapi.Fault{Serve: fakeapi.Status(404)}, []string{"HTTP 404", "base URL"}},
+		{"429", fakeapi.Fault{Serve: fakeapi.Status(429)}, []string{"HTTP 429", "--collector.cache-ttl"}},
+		{"500", fakeapi.Fault{Serve: fakeapi.Status(500)}, []string{"HTTP 500", "API itself"}},
+		{"redirect", fakeapi.Fault{Serve: fakeapi.Redirect("https://elsewhere.example/")}, []string{"HTTP 302", "elsewhere.example", "Give that URL"}},
+		{"web page", fakeapi.Fault{Serve: html}, []string{"invalid_response", "web page", "--factory.url"}},
+		{"rubbish", fakeapi.Fault{Serve: fakeapi.CutJSON()}, []string{"invalid_response", "open an issue"}},
+		{"timeout", fakeapi.Fault{Serve: fakeapi.Hang()}, []string{"timeout", "--factory.request-timeout"}},
+		{"reset", fakeapi.Fault{Serve: fakeapi.Reset()}, []string{"connection", "HTTPS_PROXY"}},
+		{"usage 403", fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Refuse(403, "enterprise_required")}, []string{"Members     3 on", "activity cannot be read: HTTP 403", "Enterprise plan"}},
+		{"users of a day", fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.Status(503)}, []string{"users of a day cannot be read", "HTTP 503"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			api, secrets := organization()
+			api.Inject(tt.fault)
+			got, err := run(t, below(api), true)
+			if err == nil || !strings.Contains(err.Error(), "does not work with these flags") || strings.Contains(got, "Result") {
+				t.Errorf("error %v:\n%s", err, got)
+			}
+			for _, want := range tt.about {
+				if !strings.Contains(got, want) {
+					t.Errorf("it does not tell %q:\n%s", want, got)
+				}
+			}
+			for _, secret := range secrets {
+				if strings.Contains(got, secret) {
+					t.Errorf("it tells %q", secret)
+				}
+			}
+		})
+	}
+}
+
+func TestTransfersThatFailSayWhatToLookAt(t *testing.T) {
+	for message, want := range map[string]string{
+		"proxyconnect tcp: dial tcp 10.0.0.1:3128: connection refused":                     "HTTPS_PROXY does not let",
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority": "SSL_CERT_FILE",
+		"dial tcp: lookup api.factory.invalid: no such host":                               "DNS",
+	} {
+		got, err := run(t, http.NotFoundHandler(), false, func(cfg *factoryapi.Config) {
+			cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New(message) })
+		})
+		if err == nil || !strings.Contains(got, want) {
+			t.Errorf("error %v, no %q:\n%s", err, want, got)
+		}
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestLimitsThatCannotBeReadAreNoFailure(t *testing.T) {
+	api, _ := organization()
+	refusing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/limits/users") {
+			http.Error(w, "", http.StatusForbidden)
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
+	got, err := run(t, below(refusing), true)
+	if err != nil || !strings.Contains(got, "Credits     the limits cannot be read") {
+		t.Errorf("error %v:\n%s", err, got)
+	}
+}
+
+func TestIdsThatDoNotMatchAreAFailure(t *testing.T) {
+	api, _ := organization()
+	work := fakeapi.OnDays(fakeapi.Work{Sessions: 1}, yesterday())
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: "other", On: work}))
+	if got, err := run(t, below(api), true); err == nil || !strings.Contains(got, "the ids of the analytics are not those of the members") {
+		t.Errorf("error %v:\n%s", err, got)
+	}
+}
+
+func TestAnInterruptedCheckSaysSo(t *testing.T) {
+	api, _ := organization()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out strings.Builder
+	err := check.Print(ctx, factoryapi.Config{URL: "http://localhost", Credentials: harness.Static(harness.Key), Transport: roundTripper(func(r *http.Request) (*http.Response, error) { return nil, r.Context().Err() })},
+		check.Options{ListingTimeout: time.Minute}, &out)
+	if err == nil || !strings.Contains(err.Error(), "stopped before") || strings.Contains(out.String(), "Result") || api.Stats().Requests > 0 {
+		t.Errorf("error %v:\n%s", err, out.String())
+	}
+}
