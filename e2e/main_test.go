@@ -3,11 +3,12 @@ package e2e_test
 import (
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"factory_exporter/e2e/internal/process"
-	"factory_exporter/e2e/internal/tools"
 )
 
 // programs are those that run here, by path.
@@ -29,9 +30,13 @@ func TestMain(m *testing.M) {
 			"prometheus": &programs.prometheus, "promtool": &programs.promtool,
 			"alertmanager": &programs.alertmanager, "amtool": &programs.amtool,
 		} {
-			if *path, err = tools.Path(name); err != nil {
-				return err
+			tool := exec.Command("../.ci/tool", name)
+			tool.Stderr = os.Stderr // the first time, it builds for minutes
+			output, err := tool.Output()
+			if err != nil {
+				return fmt.Errorf("%s: %w", tool, err)
 			}
+			*path = strings.TrimSpace(string(output))
 		}
 		return nil
 	})
