@@ -3,10 +3,12 @@
 #
 #   docker build --build-arg VERSION=1.2.3 --build-arg REVISION="$(git rev-parse HEAD)" -t factory_exporter .
 
-FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
+FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./
-RUN go mod download
+# Whatever Go the image has, the one that go.mod names builds the binary, as in a release.
+ENV GOTOOLCHAIN=
+RUN go env -w GOTOOLCHAIN="$(sed -n 's/^toolchain //p' go.mod)" && go mod download
 COPY *.go ./
 COPY collector ./collector
 COPY factoryapi ./factoryapi

@@ -83,17 +83,6 @@ func TestREADMENamesTheGoVersion(t *testing.T) {
 	}
 }
 
-// The workflows take the toolchain of go.mod, and the image must have the same binary.
-func TestImageIsBuiltByTheToolchainOfReleases(t *testing.T) {
-	toolchain := regexp.MustCompile(`(?m)^toolchain go(\S+)$`).FindStringSubmatch(readFile(t, "go.mod"))
-	if toolchain == nil {
-		t.Fatal("go.mod has no toolchain line")
-	}
-	if want := " golang:" + toolchain[1] + "-"; !strings.Contains(readFile(t, "Dockerfile"), want) {
-		t.Errorf("Dockerfile does not build from %q, the toolchain in go.mod", want)
-	}
-}
-
 // TestLinksBetweenPages follows each link that stays in the repository to its file and
 // its heading.
 func TestLinksBetweenPages(t *testing.T) {
