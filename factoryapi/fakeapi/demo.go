@@ -33,8 +33,8 @@ const (
 // without signing in, and some sign in and never work. A few consume most of the credits,
 // and one team does since it has discovered a dear model.
 //
-// Pages take 20 to 60 ms. About one in 40 is refused with status 429, to be retried after
-// a second, or 500.
+// Pages of members take 20 to 60 ms. About one in 40 is refused with status 429, to be
+// retried after a second, or 500.
 //
 // Nothing runs between requests: each one first catches up with the time that has passed.
 // What happens, and when, depends on the seed and the start alone.
@@ -90,7 +90,7 @@ func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	d.work.Add(workers...)
 	d.work.SetLimits(Limits{Global: 150_000_000, OfUsers: map[string]int{workers[0].Email: 600_000_000, workers[1].Email: 400_000_000}})
 	d.server.SetAnalytics(d.work)
-	d.server.Inject(Fault{Serve: d.answer})
+	d.server.Inject(Fault{Path: UsersPath, Serve: d.answer})
 	return d
 }
 
