@@ -54,6 +54,7 @@ type Collector struct {
 	// Only the listing under way uses these, and there is never a second one.
 	roster        census.Roster // of the newest complete listing without duplicates, nil before
 	listingOutage outage
+	listed        bool        // at least once
 	unmatched     atomic.Bool // the newest listing has none of the users of the analytics
 	// Only the reading under way uses these.
 	ledger        *usage.Ledger
@@ -212,6 +213,12 @@ func (c *Collector) logFailure(err error, duration time.Duration) {
 }
 
 func (c *Collector) logSuccess(s *snapshot) {
+	if !c.listed {
+		c.listed = true
+		for attribute, other := range s.OtherCase {
+			c.cfg.Logger.Warn("No member has this attribute of --collector.group-by, but members have one in other letters", "attribute", attribute, "other", other)
+		}
+	}
 	c.cfg.Logger.Debug("Listing complete", "members", s.Users, "pages", s.pages, "duration", s.duration)
 	if lasted, ok := c.listingOutage.end(); ok {
 		c.cfg.Logger.Info("Listing the members works again", "failed_for", lasted.Round(time.Second), "members", s.Users)

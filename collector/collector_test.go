@@ -12,6 +12,7 @@ import (
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 func TestLogTellsOfAFailureOnce(t *testing.T) {
@@ -64,6 +65,25 @@ func TestLogTellsOfAFailureOnce(t *testing.T) {
 			case step.level != "" && (len(lines) != 1 || !strings.HasPrefix(lines[0], step.level+" ") || !strings.Contains(lines[0], step.about)):
 				t.Errorf("%s: logs %q, want one line of level %s about %q", step.name, lines, step.level, step.about)
 			}
+		}
+	})
+}
+
+func TestAnAttributeInOtherLettersIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &recorder{}
+		some := members("a", "b", "c")
+		some[1].Metadata = map[string]string{"team": "web", "Site": "x", "ß": "y"}
+		some[2].Metadata = map[string]string{"site": "x"}
+		s := settings{members: some, collector: collector.Config{Logger: log.logger()}}
+		s.collector.Census.GroupBy = harness.Attributes(t, "metadata.TEAM", "metadata.site", "metadata.none", "email_domain")
+		f := newFixture(t, s)
+		for range 3 {
+			f.scrape(t, t.Context())
+		}
+		want := "WARN No member has this attribute of --collector.group-by, but members have one in other letters attribute=metadata.TEAM other=metadata.team"
+		if lines := log.told(); len(lines) != 1 || lines[0] != want {
+			t.Errorf("logs %q, want %q", lines, want)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package factoryapi_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"factory_exporter/factoryapi"
+	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // maxMessage is what the documentation of an Error's message promises.
@@ -49,6 +52,27 @@ func TestWhatAnErrorSays(t *testing.T) {
 				t.Errorf("a wrapped error is found as %v", got)
 			}
 		})
+	}
+}
+
+// told is a key that says where it came from.
+type told string
+
+func (told) Key(context.Context) string { return harness.Key }
+func (t told) String() string           { return string(t) }
+
+func TestARefusalSaysWhatToLookAt(t *testing.T) {
+	for status, want := range map[int]string{
+		401: "HTTP 401 Unauthorized: no (the key came from the file /run/key)",
+		403: "HTTP 403 Forbidden: no",
+		404: "HTTP 404 Not Found: no (is --factory.url the base URL of the API?)",
+	} {
+		api := fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key)
+		api.Inject(fakeapi.Fault{Serve: fakeapi.Refuse(status, "no")})
+		client := harness.Client(t, api, factoryapi.Config{Credentials: told("the file /run/key")})
+		if _, err := list(t.Context(), client); err == nil || err.Error() != want {
+			t.Errorf("error %v, want %q", err, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package factoryapi
 import (
 	"context"
 	"iter"
+	"strings"
 )
 
 // UsersEndpoint lists the users. It is a path below the base URL.
@@ -50,4 +51,16 @@ func (m Metadata) Get(key string) (value string, ok bool) {
 		}
 	}
 	return value, ok
+}
+
+// OtherCase returns a key that differs from this one in the case of its letters alone,
+// and whether there is one.
+func (m Metadata) OtherCase(key string) (other string, ok bool) {
+	w := m.object
+	for name := range w.members() {
+		if name != key && strings.EqualFold(name, key) {
+			other, ok = strings.Clone(name), true
+		}
+	}
+	return other, ok
 }

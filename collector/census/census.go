@@ -62,6 +62,9 @@ type Counts struct {
 	Groups        []GroupCounts // by attribute, the largest value first, NoValue and OtherValue last
 	PerUser       []UserTimes   // by id, with Config.PerUser
 	Duplicates    int           // entries whose id had already appeared
+	// OtherCase are the attributes of Config.GroupBy that no user has, by those that differ
+	// from them in the case of letters alone, and that users have.
+	OtherCase map[Attribute]Attribute
 	// InUsage are those whom the usage knows. Credits are, for each window that it covers,
 	// those of each user who used the product within it.
 	InUsage int
@@ -120,7 +123,7 @@ func New(cfg Config, now time.Time, view *usage.View, seed maphash.Seed) *Census
 		c.credits = make([]creditCounts, len(cfg.Windows))
 	}
 	for _, attribute := range cfg.GroupBy {
-		c.groups = append(c.groups, groups{attribute, map[string]int{}, c.newTallies()})
+		c.groups = append(c.groups, groups{attribute: attribute, numbers: map[string]int{}, tallies: c.newTallies()})
 	}
 	return c
 }
@@ -208,7 +211,14 @@ func (c *Census) Counts() Counts {
 		counts.Credits = append(counts.Credits, c.credits[i].histogram())
 	}
 	for i := range c.groups {
-		counts.Groups = append(counts.Groups, c.groups[i].largest(c.cfg.GroupLimit)...)
+		g := &c.groups[i]
+		counts.Groups = append(counts.Groups, g.largest(c.cfg.GroupLimit)...)
+		if !g.found && g.otherCase != "" {
+			if counts.OtherCase == nil {
+				counts.OtherCase = map[Attribute]Attribute{}
+			}
+			counts.OtherCase[g.attribute] = Attribute{g.otherCase}
+		}
 	}
 	// The exposition has this order. A scrape need not sort what is sorted already.
 	counts.PerUser = slices.SortedFunc(slices.Values(counts.PerUser), func(a, b UserTimes) int { return strings.Compare(a.ID, b.ID) })

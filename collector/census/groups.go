@@ -26,11 +26,18 @@ type GroupCounts struct {
 type groups struct {
 	attribute Attribute
 	numbers   map[string]int // of the groups, by value
+	found     bool           // a user has a value
+	otherCase string         // of the attribute's key, while none has
 	tallies
 }
 
 func (g *groups) add(user *factoryapi.User, in []WindowMembership) {
-	value := LabelValue(cmp.Or(g.attribute.Of(user), NoValue))
+	value := g.attribute.Of(user)
+	g.found = g.found || value != ""
+	if !g.found && g.otherCase == "" {
+		g.otherCase, _ = user.Metadata.OtherCase(g.attribute.metadataKey)
+	}
+	value = LabelValue(cmp.Or(value, NoValue))
 	number, ok := g.numbers[value]
 	if !ok {
 		number = g.addGroup()

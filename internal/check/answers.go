@@ -154,15 +154,3 @@ func (a *answers) tellMetadata(r *report) {
 
 // firstOf bounds what an API can make the report print.
 func firstOf(names []string) []string { return names[:min(len(names), 30)] }
-
-// otherCase names a key of the metadata that differs from that of an attribute in capitals
-// alone.
-func (a *answers) otherCase(attribute string) string {
-	wanted, ok := strings.CutPrefix(attribute, "metadata.")
-	for _, key := range slices.Sorted(maps.Keys(a.metadata)) {
-		if ok && key != wanted && strings.EqualFold(key, wanted) {
-			return "; there is metadata." + key
-		}
-	}
-	return ""
-}

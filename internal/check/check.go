@@ -120,7 +120,11 @@ func (r *report) members(ctx context.Context) {
 				none = group.Users
 			}
 		}
-		r.line("Group by", "%s: %d of %d members have no value%s", attribute, none, counts.Users, r.answers.otherCase(attribute.String()))
+		hint := ""
+		if other, ok := counts.OtherCase[attribute]; ok {
+			hint = fmt.Sprintf("; there is %s", other)
+		}
+		r.line("Group by", "%s: %d of %d members have no value%s", attribute, none, counts.Users, hint)
 	}
 }
 
