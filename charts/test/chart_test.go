@@ -91,7 +91,7 @@ commonLabels: {cost-center: "42"}
 nodeSelector: {kubernetes.io/arch: arm64}
 tolerations: [{key: dedicated, operator: Exists, effect: NoSchedule}]
 affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: Exists}]}]}}}
-topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {team: platform}}}]
 priorityClassName: monitoring
 dnsConfig: {options: [{name: ndots, value: "1"}]}
 revisionHistoryLimit: 0

@@ -167,8 +167,10 @@ func TestEveryNameOfAReleaseMakesNamesThatAServerTakes(t *testing.T) {
 		if all.service.Name != want {
 			t.Errorf("%s: the Service is %s, want %s", release, all.service.Name, want)
 		}
-		for _, problem := range validation.IsDNS1035Label(all.service.Name) {
-			t.Errorf("%s: %s", all.service.Name, problem)
+		for _, name := range []string{all.service.Name, all.deployment.Name, all.test.Name} {
+			for _, problem := range validation.IsDNS1035Label(name) {
+				t.Errorf("%s: %s", name, problem)
+			}
 		}
 		for _, object := range all.allMetadata {
 			name := fmt.Sprintf("%T %s", object, object.GetName())
@@ -231,27 +233,27 @@ func TestValues(t *testing.T) {
 		"resources: {limits: {memory: 1Gi, cpu: 1}}":                                     "limits: cpu: 1 memory: 1Gi",
 		"resources: null":                "timeoutSeconds: 5 securityContext:",
 		"serviceAccount: {create: true}": "serviceAccountName: seats-factory-exporter",
-		"serviceAccount: {create: true, name: own, annotations: {a: b}}":                                 `name: own namespace: "monitoring"`,
-		"serviceAccount: {name: vault, automount: true}":                                                 "automountServiceAccountToken: true serviceAccountName: vault",
-		"podSecurityContext: {fsGroup: 65532}":                                                           "securityContext: fsGroup: 65532 runAsNonRoot: true seccompProfile: type: RuntimeDefault containers:",
-		"securityContext: {readOnlyRootFilesystem: false}":                                               "capabilities: drop: - ALL readOnlyRootFilesystem: false",
-		"securityContext: {runAsUser: 1000650000}":                                                       "runAsUser: 1",
-		"deploymentAnnotations: {a: b}":                                                                  "annotations: a: b spec: # Each replica",
-		"podAnnotations: {a: 'true'}":                                                                    `annotations: a: "true" spec: automount`,
-		"podLabels: {app.kubernetes.io/version: 'true', tier: '1'}":                                      `app.kubernetes.io/version: "true" helm.sh/chart: factory-exporter-0.0.0 tier: "1" spec:`,
-		"commonLabels: {cost-center: '42'}":                                                              `cost-center: "42" helm.sh/chart: factory-exporter-0.0.0 spec:`,
-		"nodeSelector: {disk: ssd}":                                                                      "nodeSelector: disk: ssd",
-		"tolerations: [{operator: Exists}]":                                                              "tolerations: - operator: Exists",
-		"affinity: {podAntiAffinity: {}}":                                                                "affinity: podAntiAffinity: {}",
-		"topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule}]": "topologySpreadConstraints: - maxSkew: 1",
-		"priorityClassName: high":                                                                        "priorityClassName: high",
-		"dnsConfig: {options: [{name: ndots, value: '1'}]}":                                              `dnsConfig: options: - name: ndots value: "1"`,
-		"revisionHistoryLimit: 0":                                                                        "revisionHistoryLimit: 0",
-		"revisionHistoryLimit: null":                                                                     "replicas: 1 selector:",
+		"serviceAccount: {create: true, name: own, annotations: {a: b}}": `name: own namespace: "monitoring"`,
+		"serviceAccount: {name: vault, automount: true}":                 "automountServiceAccountToken: true serviceAccountName: vault",
+		"podSecurityContext: {fsGroup: 65532}":                           "securityContext: fsGroup: 65532 runAsNonRoot: true seccompProfile: type: RuntimeDefault containers:",
+		"securityContext: {readOnlyRootFilesystem: false}":               "capabilities: drop: - ALL readOnlyRootFilesystem: false",
+		"securityContext: {runAsUser: 1000650000}":                       "runAsUser: 1",
+		"deploymentAnnotations: {a: b}":                                  "annotations: a: b spec: # Each replica",
+		"podAnnotations: {a: 'true'}":                                    `annotations: a: "true" spec: automount`,
+		"podLabels: {app.kubernetes.io/version: 'true', tier: '1'}":      `app.kubernetes.io/version: "true" helm.sh/chart: factory-exporter-0.0.0 tier: "1" spec:`,
+		"commonLabels: {cost-center: '42'}":                              `cost-center: "42" helm.sh/chart: factory-exporter-0.0.0 spec:`,
+		"nodeSelector: {disk: ssd}":                                      "nodeSelector: disk: ssd",
+		"tolerations: [{operator: Exists}]":                              "tolerations: - operator: Exists",
+		"affinity: {podAntiAffinity: {}}":                                "affinity: podAntiAffinity: {}",
+		"topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {}}]": "topologySpreadConstraints: - labelSelector: {} maxSkew: 1",
+		"priorityClassName: high":                           "priorityClassName: high",
+		"dnsConfig: {options: [{name: ndots, value: '1'}]}": `dnsConfig: options: - name: ndots value: "1"`,
+		"revisionHistoryLimit: 0":                           "revisionHistoryLimit: 0",
+		"revisionHistoryLimit: null":                        "replicas: 1 selector:",
 		"extraManifests: [{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}-a'}}]": "name: 'seats-a'",
 		"extraManifests: ['{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}']":                     "kind: ConfigMap, metadata: {name: a}",
-		"webConfigSecret: web":                                                                           `livenessProbe: tcpSocket: port: http`,
-		"flags: {web.telemetry-path: /seats}\nserviceMonitor: {enabled: true}":                           "path: /seats",
+		"webConfigSecret: web": `livenessProbe: tcpSocket: port: http`,
+		"flags: {web.telemetry-path: /seats}\nserviceMonitor: {enabled: true}": "path: /seats",
 	} {
 		t.Run(values, func(t *testing.T) {
 			manifest := render(t, checkout, "seats", values)
