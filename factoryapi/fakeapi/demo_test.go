@@ -219,12 +219,6 @@ func TestDemoWorks(t *testing.T) {
 	})
 }
 
-func TestDemoWantsItsKey(t *testing.T) {
-	if code := get(fakeapi.NewDemo("fk-other", 1, noon()), "").Code; code != http.StatusUnauthorized {
-		t.Errorf("status %d", code)
-	}
-}
-
 // listDemo lists all users, with up to three retries a page, and returns their last
 // sign-in by id and the number of requests. It counts refusals by status.
 func listDemo(t *testing.T, demo http.Handler, refused map[int]int) (users map[string]string, requests int) {

@@ -1,18 +1,15 @@
 package fakeapi_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"factory_exporter/factoryapi/fakeapi"
@@ -20,30 +17,6 @@ import (
 )
 
 const key = harness.Key
-
-func TestServerListsEveryMemberOnceAtAnyPageSize(t *testing.T) {
-	for _, size := range []int{0, 1, 99, 100, 101, 140, 200} {
-		for _, limit := range []int{0, 1, 7, 20, 100} {
-			t.Run(fmt.Sprintf("%d members, limit %d", size, limit), func(t *testing.T) {
-				members := fakeapi.Generate(size, 1, noon())
-				server := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
-
-				pages := list(t, server, limit, nil)
-
-				perPage := limit
-				if perPage == 0 {
-					perPage = 20 // the documented default
-				}
-				if want := max(1, (size+perPage-1)/perPage); len(pages) != want {
-					t.Errorf("%d pages, want %d", len(pages), want)
-				}
-				if got, want := idsOf(pages...), memberIDs(members); !slices.Equal(got, want) {
-					t.Errorf("listed %d members, not the %d in order", len(got), len(want))
-				}
-			})
-		}
-	}
-}
 
 func TestServerKeepsThePositionWhileMembersJoinAndLeave(t *testing.T) {
 	for _, limit := range []int{1, 7, 20, 100} {
@@ -160,95 +133,6 @@ func TestServerHandsOutCursorsThatNeedEscaping(t *testing.T) {
 	if answer := get(server, "limit=2&cursor="+url.QueryEscape(cursor)); answer.Code != http.StatusOK {
 		t.Errorf("escaped once: status %d", answer.Code)
 	}
-}
-
-func TestServerTakesARotatedKey(t *testing.T) {
-	server := fakeapi.NewServer(fakeapi.NewOrganization(), "fk-old")
-	if code := get(server, "").Code; code != http.StatusUnauthorized {
-		t.Errorf("before: status %d", code)
-	}
-	server.SetKey(key)
-	if code := get(server, "").Code; code != http.StatusOK {
-		t.Errorf("after: status %d", code)
-	}
-}
-
-func TestServerSpoilsWithTheFirstFaultThatFits(t *testing.T) {
-	server := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(50, 1, noon())...), key)
-	statuses := func() []int {
-		var got []int
-		query := "limit=20"
-		for range 3 {
-			answer := get(server, query)
-			got = append(got, answer.Code)
-			if answer.Code != http.StatusOK {
-				answer = get(fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(50, 1, noon())...), key), query)
-			}
-			if next := decode(t, answer).Pagination.NextCursor; next != nil {
-				query = "limit=20&cursor=" + url.QueryEscape(*next)
-			}
-		}
-		return got
-	}
-
-	server.Inject(
-		fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Status(501)},
-		fakeapi.Fault{Page: fakeapi.LastPage, Times: 2, Serve: fakeapi.Status(502)},
-		fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Status(503)},
-	)
-	server.Inject(fakeapi.Fault{Page: 1, Serve: fakeapi.Status(504)})
-	for i, want := range [][]int{{504, 501, 502}, {504, 503, 502}, {504, 200, 200}} {
-		if got := statuses(); !slices.Equal(got, want) {
-			t.Errorf("listing %d: statuses %v, want %v", i+1, got, want)
-		}
-	}
-	server.Inject(fakeapi.Fault{Serve: fakeapi.Status(505)})
-	if got, want := statuses(), []int{504, 505, 505}; !slices.Equal(got, want) {
-		t.Errorf("any page: statuses %v, want %v", got, want)
-	}
-	if got := server.Stats(); got.Requests != 12 || got.Faulted != 10 {
-		t.Errorf("stats %+v, want 12 requests, 10 spoilt", got)
-	}
-	server.ClearFaults()
-	if got, want := statuses(), []int{200, 200, 200}; !slices.Equal(got, want) {
-		t.Errorf("cleared: statuses %v, want %v", got, want)
-	}
-}
-
-func TestServerLatency(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		server := fakeapi.NewServer(fakeapi.NewOrganization(), key)
-		server.SetLatency(time.Minute)
-
-		begin := time.Now()
-		var requests sync.WaitGroup
-		for range 5 {
-			requests.Go(func() {
-				if code := get(server, "").Code; code != http.StatusOK {
-					t.Errorf("status %d", code)
-				}
-			})
-		}
-		synctest.Wait()
-		if got := server.Stats(); got.InFlight != 5 {
-			t.Errorf("during the requests: stats %+v, want 5 in flight", got)
-		}
-		requests.Wait()
-		if got := time.Since(begin); got != time.Minute {
-			t.Errorf("answered after %v", got)
-		}
-		if got, want := server.Stats(), (fakeapi.Stats{Requests: 5, MaxConcurrent: 5}); got != want {
-			t.Errorf("after the requests: stats %+v, want %+v", got, want)
-		}
-
-		begin = time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		server.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "GET", fakeapi.UsersPath, nil))
-		if got := time.Since(begin); got != time.Second {
-			t.Errorf("a request that ended after a second was let go after %v", got)
-		}
-	})
 }
 
 func TestServerUnderConcurrentChange(t *testing.T) {
