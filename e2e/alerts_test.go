@@ -2,8 +2,11 @@ package e2e_test
 
 import (
 	"fmt"
+	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,7 +72,7 @@ func TestAlertOnSeatsReachesAlertmanagerAndResolves(t *testing.T) {
 	const limit = 120
 	org := newOrganization(t, limit-20)
 	exporter := startExporter(t, org, fmt.Sprintf("--factory.seat-limit=%d", limit))
-	pager := startPager(t)
+	pager := startPager(t, eachByItself)
 	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "factory_users < factory_seat_limit")
 
@@ -95,4 +98,104 @@ func TestAlertOnSeatsReachesAlertmanagerAndResolves(t *testing.T) {
 	exporter.Stop(t)
 	pager.pages(t, alert, "resolved", 2)
 	prometheus.becomes(t, fmt.Sprintf("factory_users == %d and factory_seat_limit == %d", limit+5, 2*limit))
+}
+
+// The route of the quickstart, which does not wait here before it sends.
+func route(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../quickstart/alertmanager.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer("group_wait: 30s", "group_wait: 0s", "group_interval: 5m", "group_interval: 1s").Replace(string(text))
+}
+
+// A minute takes a second.
+func TestKeyThatExpiresIsToldOnceUntilItIsRenewed(t *testing.T) {
+	t.Parallel()
+	org := newOrganization(t, 120)
+	keyFile := filepath.Join(t.TempDir(), "key")
+	replaceFile(t, keyFile, apiKey)
+	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile, "--factory.seat-limit=120")
+	pager := startPager(t, route(t))
+	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: hastyRules(t), alertmanager: pager.Process})
+	full := pager.pages(t, "FactorySeatLimitReached", "firing", 1)[0]
+	if full.receiver != "today" || fmt.Sprint(full.group) != "map[job:"+job+"]" {
+		t.Errorf("told %s, of %v", full.receiver, full.group)
+	}
+
+	org.api.SetKey("fk-next")
+	pager.pages(t, "FactoryKeyRejected", "firing", 1)
+	prometheus.becomes(t, `ALERTS{alertname="FactoryListingFailing", alertstate="firing"}`)
+	pager.becomes(t, "FactoryListingFailing", "suppressed")
+	pager.becomes(t, "FactorySeatLimitReached", "active") // by the last numbers
+
+	replaceFile(t, keyFile, "fk-next")
+	pager.pages(t, "FactoryKeyRejected", "resolved", 1)
+	prometheus.becomes(t, `absent(ALERTS{alertname=~"FactoryKeyRejected|FactoryListingFailing"})`)
+	pager.mu.Lock()
+	defer pager.mu.Unlock()
+	told := map[string]bool{}
+	for _, page := range pager.received {
+		told[page.Status+" "+page.Labels["alertname"]] = true
+	}
+	want := map[string]bool{"firing FactorySeatLimitReached": true, "firing FactoryKeyRejected": true, "resolved FactoryKeyRejected": true}
+	if !maps.Equal(told, want) {
+		t.Errorf("told of %v", told)
+	}
+}
+
+func TestRouteTellsOnlyTheCause(t *testing.T) {
+	t.Parallel()
+	pager := startPager(t, route(t))
+	causes := map[string][]string{
+		"FactoryKeyRejected":      {"FactoryListingFailing", "FactoryDataStale", "FactoryAPIErrors"},
+		"FactoryListingFailing":   {"FactoryDataStale"},
+		"FactorySeatLimitReached": {"FactorySeatLimitNear", "FactorySeatsRunOut"},
+		"FactorySeatsRunOut":      {"FactorySeatLimitNear"},
+		"FactoryRateLimited":      nil,
+	}
+	var all []map[string]map[string]string
+	fire := func(labels map[string]string) {
+		all = append(all, map[string]map[string]string{"labels": labels})
+	}
+	want := map[string]string{}
+	for cause, consequences := range causes {
+		// Of each alert, one is of the organization of the cause, and one is of that name in another cluster.
+		for _, alert := range []string{"FactoryListingFailing", "FactoryDataStale", "FactoryAPIErrors", "FactorySeatLimitNear", "FactorySeatsRunOut", "FactoryIdleSeats"} {
+			if alert == cause {
+				continue
+			}
+			for cluster, state := range map[string]string{"east": "active", "west": "active"} {
+				if cluster == "east" && slices.Contains(consequences, alert) {
+					state = "suppressed"
+				}
+				job := "only with " + cause + " and " + alert
+				fire(map[string]string{"alertname": alert, "cluster": cluster, "job": job, "severity": "info"})
+				want[alert+" "+cluster+" "+job] = state
+				if cluster == "east" {
+					fire(map[string]string{"alertname": cause, "cluster": cluster, "job": job, "severity": "warning"})
+					want[cause+" "+cluster+" "+job] = "active"
+				}
+			}
+		}
+	}
+	pager.fire(t, all)
+	process.Eventually(t, func() error {
+		got := map[string]string{}
+		for _, alert := range pager.alerts(t) {
+			got[alert.Labels["alertname"]+" "+alert.Labels["cluster"]+" "+alert.Labels["job"]] = alert.Status.State
+		}
+		for alert, state := range want {
+			if got[alert] != state {
+				return fmt.Errorf("%s is %q, not %s", alert, got[alert], state)
+			}
+		}
+		return nil
+	})
+	for _, page := range pager.pages(t, "FactoryIdleSeats", "firing", len(causes)) {
+		if page.receiver != "planning" || page.group["cluster"] != page.Labels["cluster"] || page.group["job"] != page.Labels["job"] {
+			t.Errorf("told %s of %v, in a message of %v", page.receiver, page.Labels, page.group)
+		}
+	}
 }

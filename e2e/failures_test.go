@@ -101,7 +101,7 @@ func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {
 	keyFile := filepath.Join(t.TempDir(), "key")
 	replaceFile(t, keyFile, apiKey)
 	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
-	pager := startPager(t)
+	pager := startPager(t, eachByItself)
 	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "factory_users == 120")
 

@@ -46,7 +46,7 @@ func TestReplicasRaiseOneAlert(t *testing.T) {
 		"a": startExporter(t, org, "--factory.seat-limit=150"),
 		"b": startExporter(t, org, "--factory.seat-limit=150"),
 	}
-	pager := startPager(t)
+	pager := startPager(t, eachByItself)
 	prometheus := startPrometheus(t, prometheusOptions{exporters: replicas, rules: impatientRules(t), alertmanager: pager.Process})
 	prometheus.becomes(t, "count(count_over_time((factory_users == 100)[1m:1s]) >= 5) == 2")
 	prometheus.holds(t, `absent(ALERTS{alertname="`+alert+`"})`) // there are seats for the members, though not for twice as many

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
+	"go.yaml.in/yaml/v4"
 
 	"factory_exporter/e2e/internal/process"
 	"factory_exporter/factoryapi/fakeapi"
@@ -203,6 +206,28 @@ func impatientRules(t *testing.T) string {
 	return file
 }
 
+// hastyRules is a copy of the rules in which a minute of waiting takes a second.
+func hastyRules(t *testing.T) string {
+	t.Helper()
+	rules, err := os.ReadFile(rulesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "hasty.rules.yml")
+	rules = forClause.ReplaceAllFunc(rules, func(clause []byte) []byte {
+		name, wait, _ := strings.Cut(string(clause), ": ")
+		minutes, err := model.ParseDuration(wait)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Appendf(nil, "%s: %s", name, model.Duration(minutes/60))
+	})
+	if err := os.WriteFile(file, rules, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // pager is an Alertmanager, and what it sends.
 type pager struct {
 	*process.Process
@@ -214,33 +239,55 @@ type pager struct {
 type page struct {
 	Status              string // "firing" or "resolved"
 	Labels, Annotations map[string]string
+	receiver            string
+	group               map[string]string // the labels that its message is of
 }
 
-func startPager(t *testing.T) *pager {
+// eachByItself sends each alert at once, in a message of its own.
+const eachByItself = `
+route: {receiver: webhook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}
+receivers: [{name: webhook}]
+`
+
+func startPager(t *testing.T, config string) *pager {
 	t.Helper()
 	p := &pager{}
 	webhook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var message struct{ Alerts []page }
+		var message struct {
+			Receiver    string
+			GroupLabels map[string]string
+			Alerts      []page
+		}
 		if err := json.NewDecoder(r.Body).Decode(&message); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.received = append(p.received, message.Alerts...)
+		for _, page := range message.Alerts {
+			page.receiver, page.group = message.Receiver, message.GroupLabels
+			p.received = append(p.received, page)
+		}
 	}))
 	t.Cleanup(webhook.Close)
 
 	dir := t.TempDir()
-	config := filepath.Join(dir, "alertmanager.yml")
-	text := fmt.Sprintf(`
-route: {receiver: webhook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}
-receivers: [{name: webhook, webhook_configs: [{url: %q}]}]
-`, webhook.URL)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+	var parsed map[string]any
+	if err := yaml.Unmarshal([]byte(config), &parsed); err != nil {
 		t.Fatal(err)
 	}
-	p.Process = process.Serve(t, nil, programs.alertmanager, "--config.file="+config, "--storage.path="+filepath.Join(dir, "data"),
+	for _, receiver := range parsed["receivers"].([]any) {
+		receiver.(map[string]any)["webhook_configs"] = []any{map[string]any{"url": webhook.URL}}
+	}
+	text, err := yaml.Marshal(parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "alertmanager.yml")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p.Process = process.Serve(t, nil, programs.alertmanager, "--config.file="+file, "--storage.path="+filepath.Join(dir, "data"),
 		"--cluster.listen-address=")
 	return p
 }
@@ -265,6 +312,51 @@ func (p *pager) pages(t *testing.T, alert, status string, n int) []page {
 		return nil
 	})
 	return found
+}
+
+// known is an alert that Alertmanager knows.
+type known struct {
+	Labels map[string]string
+	Status struct{ State string } // "active", "suppressed" or "unprocessed"
+}
+
+func (p *pager) alerts(t *testing.T) []known {
+	t.Helper()
+	_, body := process.Get(t, http.DefaultClient, p.URL()+"/api/v2/alerts")
+	var alerts []known
+	if err := json.Unmarshal([]byte(body), &alerts); err != nil {
+		t.Fatal(err)
+	}
+	return alerts
+}
+
+// becomes waits until an alert is in this state.
+func (p *pager) becomes(t *testing.T, alert, state string) {
+	t.Helper()
+	process.Eventually(t, func() error {
+		alerts := p.alerts(t)
+		if !slices.ContainsFunc(alerts, func(a known) bool { return a.Labels["alertname"] == alert && a.Status.State == state }) {
+			return fmt.Errorf("%s is not %s: %v", alert, state, alerts)
+		}
+		return nil
+	})
+}
+
+// fire tells Alertmanager of alerts, as Prometheus does.
+func (p *pager) fire(t *testing.T, alerts any) {
+	t.Helper()
+	body, err := json.Marshal(alerts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Post(p.URL()+"/api/v2/alerts", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status)
+	}
 }
 
 // ask sends a request that has to succeed.
