@@ -116,12 +116,21 @@ func (c *Collector) newLedger() *usage.Ledger {
 	return usage.NewLedger(cfg)
 }
 
-// members returns how many members the newest complete listing has.
-func (c *Collector) members() int {
-	if past, _, _ := c.listings.state(nil); past.newest != nil {
-		return past.newest.Users
+// members returns how many members the newest complete listing has. It waits for a first
+// listing.
+func (c *Collector) members(ctx context.Context) int {
+	past, _, _ := c.listings.state(nil)
+	if call := c.listings.underWay(); past.newest == nil && call != nil {
+		select {
+		case <-call.done:
+		case <-ctx.Done():
+		}
+		past, _, _ = c.listings.state(nil)
 	}
-	return 0
+	if past.newest == nil {
+		return 0
+	}
+	return past.newest.Users
 }
 
 // LastListing returns when the listing that ended last did, zero if none has. It failed

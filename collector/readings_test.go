@@ -1,18 +1,20 @@
 package collector_test
 
 import (
+	"context"
 	"fmt"
-	"runtime"
+	"iter"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"factory_exporter/collector"
+	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
 )
 
-// readingTimes scrapes every ten minutes and returns when requests for activity arrived.
+// readingTimes scrapes every half an hour and returns when requests for activity arrived.
 func readingTimes(t *testing.T, s settings, change func(f *fixture, at time.Duration), length time.Duration) (times []time.Duration, last samples) {
 	t.Helper()
 	f := newFixture(t, s)
@@ -29,7 +31,7 @@ func readingTimes(t *testing.T, s settings, change func(f *fixture, at time.Dura
 			times = append(times, at)
 			asked = n
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(30 * time.Minute)
 	}
 	return times, last
 }
@@ -179,45 +181,67 @@ func TestNeverMoreThanOneReading(t *testing.T) {
 	})
 }
 
-// A month of scrapes leaves no more behind than two days.
-func TestUsageDoesNotGrowInAMonth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		const members, extra = 100, 3
-		s := settings{members: fakeapi.Generate(members, 1, may31), collector: collector.Config{Census: windows("1d", "7d", "30d", "90d")}}
-		var workers []fakeapi.Worker
-		for i := range members * extra { // most of them no members any more
-			id := fmt.Sprint("left-", i)
-			if i < members {
-				id = s.members[i].ID
-			}
-			workers = append(workers, fakeapi.Worker{ID: id, On: func(d time.Time) (fakeapi.Work, bool) {
-				return fakeapi.Work{Sessions: 1}, (d.YearDay()+i)%5 != 0
-			}})
-		}
-		s.analytics = fakeapi.NewAnalytics(workers...)
-		f := newFixture(t, s)
-		live := func() int64 {
-			runtime.GC()
-			runtime.GC()
-			var stats runtime.MemStats
-			runtime.ReadMemStats(&stats)
-			return int64(stats.HeapAlloc)
-		}
-		var early int64
-		for day := range 31 {
-			for range 24 {
-				f.scrape(t, t.Context())
-				synctest.Wait()
-				time.Sleep(time.Hour)
-			}
-			if day == 1 {
-				early = live()
+// slowList lists so many members once a while has passed.
+type slowList int
+
+func (n slowList) Pages(context.Context) iter.Seq2[[]factoryapi.User, error] {
+	return func(yield func([]factoryapi.User, error) bool) {
+		time.Sleep(time.Hour)
+		for i := range n {
+			if !yield([]factoryapi.User{{ID: fmt.Sprint(i)}}, nil) {
+				return
 			}
 		}
-		f.scrape(t, t.Context()).Check(t, "a month later", samples{"factory_usage_up": 1, usedOf("7d"): members})
-		if grown := live() - early; grown > 512<<10 {
-			t.Errorf("%d KiB more after a month than after two days", grown>>10)
+	}
+}
+
+// fastUse is the analytics of so many users who work every day.
+type fastUse int
+
+func (n fastUse) Activity(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Activity, error) {
+	return map[factoryapi.Day]factoryapi.Activity{days.Last: {}}, nil
+}
+
+func (n fastUse) Tokens(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Tokens, error) {
+	return map[factoryapi.Day]factoryapi.Tokens{days.Last: {}}, nil
+}
+
+func (n fastUse) CreditsByModel(context.Context, factoryapi.Days) (map[factoryapi.Day]map[string]float64, error) {
+	return nil, nil
+}
+
+func (n fastUse) CreditLimits(context.Context) (factoryapi.CreditLimits, error) {
+	return factoryapi.CreditLimits{}, nil
+}
+
+func (n fastUse) Usage(context.Context, factoryapi.Day) iter.Seq2[[]factoryapi.Usage, error] {
+	return func(yield func([]factoryapi.Usage, error) bool) {
+		for i := range n {
+			if !yield([]factoryapi.Usage{{UserID: fmt.Sprint(i), Sessions: factoryapi.Number{Value: 1, Valid: true}}}, nil) {
+				return
+			}
 		}
-	})
+	}
+}
+
+// How many users there may be depends on the number of members, so a large reading waits
+// for the first listing.
+func TestReadingOfALargeOrganizationBeforeItsListing(t *testing.T) {
+	for members, up := range map[slowList]float64{50_000: 1, 20_000: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			sleepUntil(may31)
+			c := collector.New(members, collector.Config{Census: windows("1d"), Analytics: fastUse(50_000)})
+			defer c.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			c.Scrape(ctx)
+			synctest.Wait()
+			read(t, c.Scrape(ctx)).Check(t, "during the listing", samples{"factory_up": 0, "factory_usage_up": 0})
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			ctx, cancel = context.WithTimeout(t.Context(), 0)
+			defer cancel()
+			read(t, c.Scrape(ctx)).Check(t, "after it", samples{"factory_usage_up": up})
+		})
+	}
 }

@@ -83,6 +83,13 @@ func (t *task[T]) do(c *call, newest *T) {
 	t.history.ended, t.history.err = time.Now(), err
 }
 
+// underWay returns the run under way, nil if there is none.
+func (t *task[T]) underWay() *call {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.call
+}
+
 // state returns what is remembered, and whether a run is under way. c is a run that the
 // caller has joined, or nil; succeeded tells whether it has ended well.
 func (t *task[T]) state(c *call) (h history[T], inProgress, succeeded bool) {
@@ -95,10 +102,7 @@ func (t *task[T]) state(c *call) (h history[T], inProgress, succeeded bool) {
 // start.
 func (t *task[T]) close() {
 	t.cancel()
-	t.mu.Lock()
-	call := t.call
-	t.mu.Unlock()
-	if call != nil {
+	if call := t.underWay(); call != nil {
 		<-call.done
 	}
 }

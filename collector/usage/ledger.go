@@ -8,6 +8,7 @@ package usage
 
 import (
 	"cmp"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
@@ -25,9 +26,9 @@ type Config struct {
 	// Windows are the lengths in days of the windows to show. Zero stands for a window
 	// that is not of whole days: it is never covered.
 	Windows []int
-	// Members returns how many members the organization has, as far as that is known. The
-	// ledger keeps users and days in proportion to it. May be nil.
-	Members func() int
+	// Members returns how many members the organization has. It is asked once there are
+	// more users or days than those of an organization of leastMembers need. May be nil.
+	Members func(context.Context) int
 	// Logger gets the lines about days that are not believed. None if nil.
 	Logger *slog.Logger
 }
@@ -87,24 +88,20 @@ const (
 	bytesPerMember = 500
 )
 
-func (l *Ledger) members() int {
-	if l.cfg.Members == nil {
-		return leastMembers
-	}
-	return max(leastMembers, l.cfg.Members())
+// exceeds reports whether n is more than an organization needs that needs so many for each
+// member.
+func (l *Ledger) exceeds(ctx context.Context, n, perMember int) bool {
+	return n > perMember*leastMembers && (l.cfg.Members == nil || n > perMember*l.cfg.Members(ctx))
 }
 
-// maxUsers bounds the users of all days, and the rows of one.
-func (l *Ledger) maxUsers() int { return usersPerMember * l.members() }
-
 // number returns the number of a user, and gives a new one to a user who has none.
-func (l *Ledger) number(id string) (uint32, error) {
+func (l *Ledger) number(ctx context.Context, id string) (uint32, error) {
 	fingerprint := maphash.String(l.seed, id)
 	number, ok := l.users[fingerprint]
 	if ok {
 		return number, nil
 	}
-	if len(l.users) >= l.maxUsers() {
+	if l.exceeds(ctx, len(l.users)+1, usersPerMember) {
 		return 0, fmt.Errorf("the analytics tell of more than %d users", len(l.users))
 	}
 	number = uint32(len(l.users))
@@ -116,15 +113,15 @@ func (l *Ledger) number(id string) (uint32, error) {
 }
 
 // keep keeps a day, in place of what was known of it.
-func (l *Ledger) keep(day factoryapi.Day, r *record) error {
+func (l *Ledger) keep(ctx context.Context, day factoryapi.Day, r *record) error {
 	size := len(r.entries)
 	for d, other := range l.days {
 		if d != day {
 			size += len(other.entries)
 		}
 	}
-	if most := bytesPerMember * l.members(); size > most {
-		return fmt.Errorf("the days of use need more than %d MiB: shorten the longest --collector.window", most>>20)
+	if l.exceeds(ctx, size, bytesPerMember) {
+		return fmt.Errorf("the days of use need more than %d MiB: shorten the longest --collector.window", size>>20)
 	}
 	l.days[day], l.unpublished = r, true
 	return nil

@@ -129,7 +129,7 @@ func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*totals, erro
 		}
 	case err != nil:
 		return nil, err
-	case exceeds(sum, t.tokens.Billable, len(byModel[day])):
+	case isAbove(sum, t.tokens.Billable, len(byModel[day])):
 		if r.say("sum of models") {
 			r.cfg.Logger.Warn("The models consumed more credits than the whole organization, so they are not shown; this is logged once",
 				"day", day, "models", sum, "organization", t.tokens.Billable.Value)
@@ -156,9 +156,9 @@ func sumOf(numbers map[string]float64) (sum float64) {
 	return sum
 }
 
-// exceeds reports whether the sum of so many numbers is above a total by more than they
+// isAbove reports whether the sum of so many numbers is above a total by more than they
 // may be rounded.
-func exceeds(sum float64, total factoryapi.Number, numbers int) bool {
+func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 	return total.Valid && sum > total.Value*1.001+float64(numbers)
 }
 
@@ -214,12 +214,12 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 			return fmt.Errorf("read users: %w", err)
 		}
 		for i := range rows {
-			user, err := r.number(rows[i].UserID)
+			if r.exceeds(ctx, len(entries)+1, usersPerMember) {
+				return fmt.Errorf("the analytics have more than %d rows of users on %s", len(entries), day)
+			}
+			user, err := r.number(ctx, rows[i].UserID)
 			if err != nil {
 				return err
-			}
-			if len(entries) == r.maxUsers() {
-				return fmt.Errorf("the analytics have more than %d rows of users on %s", len(entries), day)
 			}
 			entries = append(entries, entryOf(user, &rows[i]))
 			priced = priced && rows[i].Credits.Valid
@@ -236,13 +236,13 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 		r.cfg.Logger.Warn("A day has few rows of users, and is taken as it is", "day", day, "rows", known.active, "active_users", daily.Value)
 	}
 	known.read, known.priced = r.due, priced
-	if total := r.tokens[day].Billable; exceeds(float64(known.credits), total, len(entries)) {
+	if total := r.tokens[day].Billable; isAbove(float64(known.credits), total, len(entries)) {
 		known.priced = false
 		if r.tells("credits", day) {
 			r.cfg.Logger.Warn("The users consumed more credits than the whole organization, so credits of users are not shown", "day", day, "users", known.credits, "organization", total.Value)
 		}
 	}
-	return r.keep(day, known)
+	return r.keep(ctx, day, known)
 }
 
 // check returns a *disagreement if activity counts active users on a day, and users has

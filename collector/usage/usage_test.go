@@ -16,6 +16,7 @@ import (
 	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // may31 is the instant of most readings here. The newest day is then 2026-05-30.
@@ -342,7 +343,8 @@ func TestFailureOnTheWayBack(t *testing.T) {
 		{"text", fakeapi.EditRows(func(row map[string]any) { row["messages"] = "1" }), "not a number"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t, everyDay(150)...)
+			w := newWorld(t, everyDay(3)...)
+			w.source = harness.Client(t, w.api, factoryapi.Config{PageSize: 2})
 			w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Page: 2, Serve: fakeapi.OnDay("2026-05-01", tt.serve)})
 			if err := w.read(t.Context(), may31); err == nil || !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("error %v, want one about %q", err, tt.err)
@@ -480,13 +482,13 @@ func TestBounds(t *testing.T) {
 		source  many
 		err     string
 	}{
-		{"users", 150, many{rows: 1 << 30, ids: 1 << 30}, "more than 40000 users"},
+		{"users", 150, many{rows: 30_000, ids: 30_000, ofDay: true}, "more than 40000 users"},
 		{"rows", 150, many{rows: 1 << 30, ids: 1}, "more than 40000 rows of users on 2026-05-30"},
 		{"more in a large organization", 40_000, many{rows: 1 << 30, ids: 1}, "more than 80000 rows"},
 		{"days", 150, many{rows: 40_000, ids: 40_000, credits: 1 << 50}, "more than 9 MiB: shorten the longest --collector.window"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			ledger := usage.NewLedger(usage.Config{Windows: []int{90}, Members: func() int { return tt.members }})
+			ledger := usage.NewLedger(usage.Config{Windows: []int{90}, Members: func(context.Context) int { return tt.members }})
 			for range 2 {
 				err := ledger.Read(t.Context(), tt.source, may31, func(*usage.View) {})
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
@@ -499,16 +501,16 @@ func TestBounds(t *testing.T) {
 
 // Users come and go for months, and no more is kept than of the days of the window.
 func TestUsersWhoComeAndGo(t *testing.T) {
-	ledger := usage.NewLedger(usage.Config{Windows: []int{7}, Members: func() int { return 0 }})
+	ledger := usage.NewLedger(usage.Config{Windows: []int{7}})
 	var last *usage.View
-	source := many{rows: 6000, ids: 6000, ofDay: true}
-	for i := range 30 {
+	source := many{rows: 5000, ids: 5000, ofDay: true}
+	for i := range 12 {
 		now := noon("2026-02-10").AddDate(0, 0, i)
 		if err := ledger.Read(t.Context(), source, now, func(v *usage.View) { last = v }); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if last.Users != 7*6000 || last.Used != 7*6000 {
+	if last.Users != 7*5000 || last.Used != 7*5000 {
 		t.Errorf("%d users, of whom %d used the product, want those of 7 days", last.Users, last.Used)
 	}
 }

@@ -71,7 +71,7 @@ func TestLargeAnalyticsDoNotExhaustTheMemory(t *testing.T) {
 		end   string // part of the line of the log at the end of the reading
 	}{
 		"as many users as may be": {pages, "the days of use need more than 9 MiB"},
-		"users without end":       {endless, "more than 40000 users"},
+		"users without end":       {endless, "more than 40000 rows of users"},
 		"a page without end":      {fakeapi.Endless(), "larger than 4 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
