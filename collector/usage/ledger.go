@@ -42,19 +42,10 @@ type Ledger struct {
 	users   map[uint64]uint32 // number by fingerprint
 	free    []uint32          // numbers that were given back
 	days    map[factoryapi.Day]*record
-	shown   *totals      // of the newest day that is known, nil before
+	shown   *View        // the totals of the newest day that is known, nil before
 	said    map[any]bool // see say
 	// unpublished says that a day was kept since its sums were published.
 	unpublished bool
-}
-
-// totals are what is told of the whole organization.
-type totals struct {
-	day      factoryapi.Day
-	activity factoryapi.Activity
-	tokens   factoryapi.Tokens
-	models   map[string]float64
-	limits   factoryapi.CreditLimits
 }
 
 // record is a day that is known.
@@ -132,7 +123,7 @@ func (l *Ledger) keep(ctx context.Context, day factoryapi.Day, r *record) error 
 func (l *Ledger) forget() {
 	first := factoryapi.Day(math.MaxInt)
 	if l.shown != nil {
-		first = l.shown.day - l.longest + 1
+		first = l.shown.Day - l.longest + 1
 	}
 	maps.DeleteFunc(l.days, func(day factoryapi.Day, _ *record) bool { return day < first })
 	maps.DeleteFunc(l.said, func(about any, _ bool) bool {

@@ -78,14 +78,16 @@ func (r *reading) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.shown == nil || day >= r.shown.day {
-		if r.shown, err = r.totals(ctx, day); err != nil {
+	if r.shown == nil || day >= r.shown.Day {
+		totals, err := r.totals(ctx, day)
+		if err != nil {
 			return err
 		}
+		r.shown = totals
 		r.forget()
 	}
-	if r.due-r.shown.day >= MaxDaysPast {
-		return fmt.Errorf("the newest day that activity, tokens and users agree on is %s", r.shown.day)
+	if r.due-r.shown.Day >= MaxDaysPast {
+		return fmt.Errorf("the newest day that activity, tokens and users agree on is %s", r.shown.Day)
 	}
 	r.show()
 	err = r.wayBack(ctx)
@@ -119,8 +121,8 @@ func (r *reading) newest(ctx context.Context, days factoryapi.Days) (factoryapi.
 
 // totals returns the totals of a day. Where credits by model or limits of credits cannot
 // be read, they are missing.
-func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*totals, error) {
-	t := &totals{day: day, activity: r.activity[day], tokens: r.tokens[day]}
+func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*View, error) {
+	v := &View{Day: day, Activity: r.activity[day], Tokens: r.tokens[day]}
 	byModel, err := r.source.CreditsByModel(ctx, factoryapi.Days{First: day, Last: day})
 	switch sum := sumOf(byModel[day]); {
 	case isFailure(err):
@@ -129,20 +131,20 @@ func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*totals, erro
 		}
 	case err != nil:
 		return nil, err
-	case isAbove(sum, t.tokens.Billable, len(byModel[day])):
+	case isAbove(sum, v.Tokens.Billable, len(byModel[day])):
 		if r.say("sum of models") {
 			r.cfg.Logger.Warn("The models consumed more credits than the whole organization, so they are not shown; this is logged once",
-				"day", day, "models", sum, "organization", t.tokens.Billable.Value)
+				"day", day, "models", sum, "organization", v.Tokens.Billable.Value)
 		}
 	default:
-		t.models = byModel[day]
+		v.CreditsByModel = byModel[day]
 	}
-	t.limits, err = r.source.CreditLimits(ctx)
+	v.Limits, err = r.source.CreditLimits(ctx)
 	if isFailure(err) {
 		r.cfg.Logger.Debug("Cannot read the limits of credits", "err", err)
 		err = nil
 	}
-	return t, err
+	return v, err
 }
 
 // isFailure reports whether err is a request that failed, as opposed to one that was
@@ -170,8 +172,8 @@ func (r *reading) show() {
 
 // wayBack reads the older days of the longest window, the newest ones first.
 func (r *reading) wayBack(ctx context.Context) error {
-	first := max(r.shown.day-r.longest+1, factoryapi.FirstDay)
-	for day := r.shown.day - 1; day >= first; day-- {
+	first := max(r.shown.Day-r.longest+1, factoryapi.FirstDay)
+	for day := r.shown.Day - 1; day >= first; day-- {
 		if known := r.days[day]; known != nil && (known.read >= r.due || day <= r.due-settling) {
 			continue
 		}

@@ -456,6 +456,16 @@ func TestStop(t *testing.T) {
 	if _, n := w.mustRead(t, may31); n != 4+80+80 {
 		t.Errorf("%d requests after it", n)
 	}
+
+	ctx, cancel = context.WithCancel(t.Context())
+	w.api.Inject(fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: func(http.ResponseWriter, *http.Request, []byte) { cancel() }})
+	if err := w.read(ctx, noon("2026-06-01")); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	w.api.ClearFaults()
+	if _, n := w.mustRead(t, noon("2026-06-01")); n != 4+2 { // the newest day is known already
+		t.Errorf("%d requests after a stop between the totals", n)
+	}
 }
 
 // The day of a reading is fixed when it begins, also if midnight passes.

@@ -118,15 +118,8 @@ func (u User) In(window int) Use {
 // view returns what is known now. old is an earlier view of the same day, or nil. Its
 // sums are used again if the same windows are covered.
 func (l *Ledger) view(old *View) *View {
-	v := &View{
-		Day:            l.shown.day,
-		Activity:       l.shown.activity,
-		Tokens:         l.shown.tokens,
-		CreditsByModel: l.shown.models,
-		Limits:         l.shown.limits,
-		KnownDays:      l.knownDays(),
-		Windows:        make([]Window, len(l.cfg.Windows)),
-	}
+	v := *l.shown
+	v.KnownDays = l.knownDays()
 	covered := func(known int) (n int) {
 		for _, days := range l.cfg.Windows {
 			if days > 0 && days <= known {
@@ -137,16 +130,16 @@ func (l *Ledger) view(old *View) *View {
 	}
 	if old != nil && covered(old.KnownDays) == covered(v.KnownDays) {
 		v.Windows, v.Users, v.Used, v.people = old.Windows, old.Users, old.Used, old.people
-		return v
+	} else {
+		l.sum(&v)
+		l.unpublished = false
 	}
-	l.sum(v)
-	l.unpublished = false
-	return v
+	return &v
 }
 
 // knownDays returns how many days in a row are known, back from the day that is shown.
 func (l *Ledger) knownDays() (n int) {
-	for l.days[l.shown.day-factoryapi.Day(n)] != nil {
+	for l.days[l.shown.Day-factoryapi.Day(n)] != nil {
 		n++
 	}
 	return n
@@ -155,7 +148,7 @@ func (l *Ledger) knownDays() (n int) {
 // sum adds the days of each covered window up.
 func (l *Ledger) sum(v *View) {
 	size := len(l.users) + len(l.free)
-	v.Users = len(l.users)
+	v.Users, v.Windows = len(l.users), make([]Window, len(l.cfg.Windows))
 	v.people = &people{seed: l.seed, numbers: maps.Clone(l.users), last: make([]int32, size), in: make([]sums, len(v.Windows))}
 	for day, r := range l.days {
 		for e := range r.all() {
