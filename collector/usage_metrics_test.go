@@ -200,8 +200,13 @@ func TestNumbersThatAreNullAreAbsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)
 		s := working()
-		s.analytics.Choose(fakeapi.Unknowns{Null: []string{"weekly_active_users", "messages", "billable_tokens", "cache_read_tokens"}})
-		newFixture(t, s).afterReading(t).Check(t, "after the reading", samples{
+		f := newFixture(t, s)
+		f.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.EditRows(func(row map[string]any) {
+			for _, name := range []string{"weekly_active_users", "messages", "billable_tokens", "cache_read_tokens"} {
+				row[name] = nil
+			}
+		})})
+		f.afterReading(t).Check(t, "after the reading", samples{
 			`factory_usage_active_users{window="1d"}`:            3,
 			`factory_usage_active_users{window="7d"}`:            absent,
 			`factory_usage_active_users{window="30d"}`:           5,

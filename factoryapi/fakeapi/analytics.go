@@ -87,8 +87,6 @@ type Unknowns struct {
 	// Unwritten are days that have their rows in activity and tokens, but not yet the
 	// rows of users. Of those in HalfWritten, one user in four has a row.
 	Unwritten, HalfWritten []string
-	// Null names the fields that are sent as null in every row.
-	Null []string
 	// Reach is how many days back from yesterday are answered, 0 for all.
 	Reach int
 }
@@ -172,8 +170,6 @@ func (a *Analytics) page(path string, query url.Values) (p page, ok bool, err er
 	p = page{number: 1, last: true}
 	var answer any
 	switch path {
-	case LimitsPath + "global":
-		answer = map[string]*int{"limit": a.globalLimit()}
 	case LimitsPath + "users":
 		answer = a.limitsOfUsers()
 	case AnalyticsPath + "activity", AnalyticsPath + "tokens", AnalyticsPath + "users":
@@ -181,16 +177,17 @@ func (a *Analytics) page(path string, query url.Values) (p page, ok bool, err er
 		if r, err = a.request(query); err != nil {
 			return p, true, err
 		}
-		rows := rows{Meta: meta{OrgID: "org_01", StartDate: r.first.Format(time.DateOnly), EndDate: r.last.Format(time.DateOnly)}}
+		rows := rows{Data: []any{}, Meta: meta{OrgID: "org_01", StartDate: r.first.Format(time.DateOnly), EndDate: r.last.Format(time.DateOnly)}}
 		switch path {
 		case AnalyticsPath + "activity":
-			rows.Data = a.activity(r)
+			rows.Data = append(rows.Data, a.activity(r)...)
 		case AnalyticsPath + "tokens":
-			rows.Data, err = a.tokens(r, query.Get("group_by"))
+			var tokens []any
+			tokens, err = a.tokens(r, query.Get("group_by"))
+			rows.Data = append(rows.Data, tokens...)
 		default:
 			p = a.users(r, &rows)
 		}
-		rows.Data = append([]any{}, a.nulled(rows.Data)...) // never null
 		answer = rows
 	default:
 		return page{}, false, nil
@@ -215,33 +212,6 @@ type meta struct {
 	NextCursor json.RawMessage `json:"next_cursor,omitempty"`
 }
 
-// nulled returns rows with the fields null that tests chose.
-func (a *Analytics) nulled(rows []any) []any {
-	if len(a.unknowns.Null) == 0 {
-		return rows
-	}
-	for i, row := range rows {
-		fields := map[string]any{}
-		if err := json.Unmarshal(marshal(row), &fields); err != nil {
-			panic(err) // rows are structs of numbers and text
-		}
-		for _, name := range a.unknowns.Null {
-			if _, ok := fields[name]; ok {
-				fields[name] = nil
-			}
-		}
-		rows[i] = fields
-	}
-	return rows
-}
-
-func (a *Analytics) globalLimit() *int {
-	if a.limits.Global == 0 {
-		return nil
-	}
-	return &a.limits.Global
-}
-
 func (a *Analytics) limitsOfUsers() any {
 	type userLimit struct {
 		Email string `json:"email"`
@@ -250,7 +220,10 @@ func (a *Analytics) limitsOfUsers() any {
 	answer := struct {
 		GlobalLimit *int        `json:"globalLimit"`
 		UserLimits  []userLimit `json:"userLimits"`
-	}{a.globalLimit(), []userLimit{}}
+	}{UserLimits: []userLimit{}}
+	if a.limits.Global > 0 {
+		answer.GlobalLimit = &a.limits.Global
+	}
 	for _, email := range slices.Sorted(maps.Keys(a.limits.OfUsers)) {
 		answer.UserLimits = append(answer.UserLimits, userLimit{email, a.limits.OfUsers[email]})
 	}

@@ -45,7 +45,6 @@ func TestAnalyticsKeepToTheirDescription(t *testing.T) {
 		{"tokens by something else", analytics(fakeapi.Unknowns{}), tokens, days + "&group_by=mood", 400},
 		{"limits", fakeAnalytics(limited), limits, "", 200},
 		{"no limits", fakeAnalytics(fakeapi.NewAnalytics()), limits, "", 200},
-		{"the limit of all", fakeAnalytics(limited), fakeapi.LimitsPath + "global", "", 200},
 		{"a page before the last", analytics(fakeapi.Unknowns{}), users, days + "&limit=1", 200},
 		{"a last cursor that is null", analytics(fakeapi.Unknowns{LastCursor: `null`}), users, days, 200},
 		{"a last cursor that is empty", analytics(fakeapi.Unknowns{LastCursor: `""`}), users, days, 200},
@@ -150,20 +149,18 @@ func TestAnalyticsByModel(t *testing.T) {
 }
 
 func TestLimitsOfCredits(t *testing.T) {
+	a := fakeapi.NewAnalytics()
 	for _, tt := range []struct {
-		limits        fakeapi.Limits
-		global, users string
+		limits fakeapi.Limits
+		want   string
 	}{
-		{fakeapi.Limits{}, `{"limit":null}`, `{"globalLimit":null,"userLimits":[]}`},
+		{fakeapi.Limits{}, `{"globalLimit":null,"userLimits":[]}`},
 		{fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"b@acme.example": 5_000_000}},
-			`{"limit":2000000}`, `{"globalLimit":2000000,"userLimits":[{"email":"b@acme.example","limit":5000000}]}`},
+			`{"globalLimit":2000000,"userLimits":[{"email":"b@acme.example","limit":5000000}]}`},
 	} {
-		a := fakeapi.NewAnalytics()
 		a.SetLimits(tt.limits)
-		for endpoint, want := range map[string]string{"global": tt.global, "users": tt.users} {
-			if got := askAnalytics(fakeAnalytics(a), fakeapi.LimitsPath+endpoint, "").Body.String(); got != want {
-				t.Errorf("%s: %s, want %s", endpoint, got, want)
-			}
+		if got := askAnalytics(fakeAnalytics(a), fakeapi.LimitsPath+"users", "").Body.String(); got != tt.want {
+			t.Errorf("%s, want %s", got, tt.want)
 		}
 	}
 }

@@ -45,13 +45,13 @@ func Serve(handler http.Handler) (pipe *Pipe, stop func() error) {
 	}
 }
 
-// Accept waits for a connection. After Close the error wraps [net.ErrClosed].
+// Accept waits for a connection. After Close the error is [net.ErrClosed].
 func (p *Pipe) Accept() (net.Conn, error) {
 	select {
 	case conn := <-p.accept:
 		return conn, nil
 	case <-p.closed:
-		return nil, p.fail("accept", net.ErrClosed)
+		return nil, net.ErrClosed
 	}
 }
 
@@ -65,9 +65,9 @@ func (p *Pipe) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 		p.dials.Add(1)
 		return client, nil
 	case <-p.closed:
-		err = p.fail("dial", net.ErrClosed)
+		err = net.ErrClosed
 	case <-ctx.Done():
-		err = p.fail("dial", ctx.Err())
+		err = ctx.Err()
 	}
 	_ = client.Close() // never fails
 	_ = server.Close()
@@ -86,10 +86,6 @@ func (p *Pipe) Close() error {
 
 // Addr returns an address that names the Pipe.
 func (p *Pipe) Addr() net.Addr { return pipeAddr{} }
-
-func (p *Pipe) fail(op string, err error) error {
-	return &net.OpError{Op: op, Net: pipeAddr{}.Network(), Addr: p.Addr(), Err: err}
-}
 
 type pipeAddr struct{}
 

@@ -58,7 +58,7 @@ u4,unknown@acme.example,2025-01-02T03:04:05Z,,,,,0
 			t.Errorf("%s, error %v:\n%s\nwant\n%s", format, err, got, want)
 		}
 	}
-	api.SetAnalytics(incomplete(yesterday))
+	api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.EditRows(func(row map[string]any) { row["billable_tokens"] = nil })})
 	if got, _, err := list(t, api, userlist.Options{Format: "json", Usage: true}); err != nil || strings.Count(got, `"credits":null`) != 5 {
 		t.Errorf("where not all credits are known, error %v:\n%s", err, got)
 	}
@@ -67,13 +67,6 @@ u4,unknown@acme.example,2025-01-02T03:04:05Z,,,,,0
 			t.Errorf("%s of nobody: %q, error %v", format, got, err)
 		}
 	}
-}
-
-// incomplete returns analytics that do not tell the credits.
-func incomplete(day string) *fakeapi.Analytics {
-	a := fakeapi.NewAnalytics(fakeapi.Worker{ID: "u2", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1}, day)})
-	a.Choose(fakeapi.Unknowns{Null: []string{"billable_tokens"}})
-	return a
 }
 
 // hostile are texts of a member that command a spreadsheet or a terminal, and what they
