@@ -90,3 +90,39 @@ func checkNotListed(t *testing.T, name string, got harness.Samples) {
 		}
 	}
 }
+
+// faults are ways in which the API can fail a listing.
+func faults() map[string]fakeapi.Behavior {
+	ok := fakeapi.PageWith(http.StatusOK)
+	all := map[string]fakeapi.Behavior{
+		"429 with Retry-After":     fakeapi.Status(429, "Retry-After", "1"),
+		"429 with half a second":   fakeapi.Status(429, "Retry-After", "0.5"),
+		"500 with an endless body": fakeapi.EndlessError(500, harness.Key),
+		"a redirect":               fakeapi.Redirect("https://elsewhere.example/"),
+		"204":                      fakeapi.Respond(204, "", ""),
+		"HTML":                     fakeapi.Respond(200, "text/html", strings.Repeat("<p>Down</p>\n", 1000)),
+		"empty":                    fakeapi.Respond(200, "application/json", ""),
+		"{}":                       fakeapi.Respond(200, "application/json", "{}"),
+		"users missing":            fakeapi.Edit(func(page map[string]any) { delete(page, "users") }),
+		"a user without an id":     fakeapi.EditUsers(func(user map[string]any) { delete(user, "id") }),
+		"pagination missing":       fakeapi.Edit(func(page map[string]any) { delete(page, "pagination") }),
+		"a cursor that repeats":    fakeapi.Cursor("after+0/page=2&100%25"), // of a first page, over and over
+		"a cursor of 1 MB":         fakeapi.Cursor(strings.Repeat("c", 1<<20)),
+		"JSON cut half way":        fakeapi.CutJSON(),
+		"only claims to be gzip":   fakeapi.WithHeader("Content-Encoding", "gzip", ok),
+		"gzip cut half way":        fakeapi.Half(fakeapi.Compressed(ok)),
+		"an endless body":          fakeapi.Endless(),
+		"a body of 8 MiB":          fakeapi.Large(8 << 20),
+		"a transfer cut half way":  fakeapi.CutTransfer(),
+		"a reset":                  fakeapi.Reset(),
+		"no HTTP":                  fakeapi.Raw("SSH-2.0-OpenSSH\r\n\r\n"),
+		"an endless header":        fakeapi.EndlessHeader("X-Echo: " + harness.Key),
+		"a hang":                   fakeapi.Hang(),
+		"a hang in the body":       fakeapi.HangInBody(),
+		"a byte at a time":         fakeapi.Trickle(10 * time.Millisecond),
+	}
+	for _, status := range []int{400, 401, 403, 404, 429, 500, 502, 503, 504} {
+		all[fmt.Sprint(status)] = fakeapi.Status(status)
+	}
+	return all
+}

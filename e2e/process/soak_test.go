@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -253,39 +254,10 @@ func pause(ctx context.Context, rng *rand.Rand, most time.Duration) bool {
 // injectFaults lets the API fail, recover and fail again until ctx ends, and returns how
 // often it failed.
 func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (injected int) {
-	ok := fakeapi.PageWith(http.StatusOK)
-	ways := []fakeapi.Behavior{
-		fakeapi.Status(http.StatusUnauthorized),
-		fakeapi.Status(http.StatusForbidden),
-		fakeapi.Status(http.StatusTooManyRequests),
-		fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1"),
-		fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "0.5"),
-		fakeapi.Status(http.StatusInternalServerError),
-		fakeapi.Status(http.StatusBadGateway),
-		fakeapi.Status(http.StatusServiceUnavailable),
-		fakeapi.Status(http.StatusGatewayTimeout),
-		fakeapi.EndlessError(http.StatusInternalServerError, "no room left"),
-		fakeapi.Redirect("https://elsewhere.example/"),
-		fakeapi.CutJSON(),
-		fakeapi.CutTransfer(),
-		fakeapi.Half(fakeapi.Compressed(ok)),
-		fakeapi.WithHeader("Content-Encoding", "gzip", ok),
-		fakeapi.Reset(),
-		fakeapi.Raw("SSH-2.0-OpenSSH\r\n\r\n"),
-		fakeapi.EndlessHeader("X-Padding: x"),
-		fakeapi.Hang(),
-		fakeapi.HangInBody(),
-		fakeapi.Trickle(10 * time.Millisecond),
-		fakeapi.Endless(),
-		fakeapi.Large(8 << 20),
-		fakeapi.Respond(http.StatusOK, "text/html", "<html><body>Down for maintenance</body></html>"),
-		fakeapi.Respond(http.StatusOK, "application/json", "{}"),
-		fakeapi.Edit(func(page map[string]any) { delete(page, "users") }),
-		fakeapi.Cursor("after+0/page=2&100%25"), // of a first page, over and over
-		fakeapi.Cursor(strings.Repeat("c", 1<<20)),
-	}
+	all := faults()
+	names := slices.Sorted(maps.Keys(all))
 	for {
-		fault := fakeapi.Fault{Serve: ways[rng.IntN(len(ways))]}
+		fault := fakeapi.Fault{Serve: all[names[rng.IntN(len(names))]]}
 		if rng.IntN(2) == 0 {
 			fault.Page = 1 + rng.IntN(10)
 		}
