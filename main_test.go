@@ -157,9 +157,9 @@ func TestHangupOnlyWritesALine(t *testing.T) {
 	}
 }
 
-// The key file goes through all that may become of one while the program runs. Each key
-// that was ever in use holds a part of harness.Key, which may be found nowhere in the end.
-func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
+// The key file goes and comes back while the program runs. Each key that was ever in use
+// holds a part of harness.Key, which may be found nowhere in the end.
+func TestKeyFileMayBeReplaced(t *testing.T) {
 	t.Parallel()
 	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(3, 1, time.Now())...), harness.Key)
 	key := filepath.Join(t.TempDir(), "key")
@@ -183,11 +183,6 @@ func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
 		{name: "rotated, the old key still accepted", change: func() { writeFile(t, key, " "+harness.Key+"-2\n"); api.SetKey(harness.Key + "-2") }, up: 1},
 		{name: "gone", change: func() { os.Remove(key) }, up: 1, complains: 1},
 		{name: "still gone", change: func() {}, up: 1, complains: 1},
-		{name: "empty", change: func() { writeFile(t, key, "") }, up: 1, complains: 1},
-		{name: "with a line break inside", change: func() { writeFile(t, key, harness.Key[:30]+"\n"+harness.Key[30:]) }, up: 1, complains: 1},
-		{name: "a directory", change: func() { os.Remove(key); must(t, os.Mkdir(key, 0o700)) }, up: 1, complains: 1},
-		// A link that leads to itself can be read by nobody, root included.
-		{name: "unreadable", change: func() { os.Remove(key); must(t, os.Symlink(key, key)) }, up: 1, complains: 1},
 		{name: "back", change: func() { os.Remove(key); writeFile(t, key, harness.Key+"-2") }, up: 1, complains: 1, returns: 1},
 		{name: "gone again", change: func() { os.Remove(key) }, up: 1, complains: 2, returns: 1},
 		{name: "back with a key that the API rejects", change: func() { writeFile(t, key, harness.Key+"-3") }, up: 0, complains: 2, returns: 2},
@@ -213,11 +208,4 @@ func TestKeyFileMayBeReplacedAndSpoilt(t *testing.T) {
 	harness.CheckNoKey(t, "an answer", answers.String(), harness.Key)
 	harness.CheckNoKey(t, "the log", p.stderr.String(), harness.Key)
 	harness.CheckNoKey(t, "stdout", p.stdout.String(), harness.Key)
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

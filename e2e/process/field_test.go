@@ -2,7 +2,6 @@ package process_test
 
 import (
 	"bufio"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -123,54 +122,6 @@ func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
 		t.Errorf("one scrape takes %d MiB, and 40 at once %d MiB", one>>20, all>>20)
 	} else {
 		t.Logf("one scrape takes %d MiB, and 40 at once %d MiB", one>>20, all>>20)
-	}
-}
-
-func TestCertificateThatIsGoneIsSaid(t *testing.T) {
-	t.Parallel()
-	authority := newAuthority(t)
-	dir := t.TempDir()
-	certificate, moved := filepath.Join(dir, "server.pem"), filepath.Join(dir, "moved.pem")
-	writeCertificate(t, certificate, authority.issue(t, "127.0.0.1"))
-	writeFile(t, filepath.Join(dir, "web.yml"), "tls_server_config:\n  cert_file: server.pem\n  key_file: server.pem\n")
-	p := start(t, serve(t, newAPI()), nil, "--web.config.file="+filepath.Join(dir, "web.yml"))
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: authority.pool()}, DisableKeepAlives: true}}
-	url := strings.Replace(p.URL(), "http:", "https:", 1) + "/metrics"
-	before := p.Stderr.String()
-
-	// Those who scan ports are not worth a line.
-	for range 5 {
-		conn := dial(t, p.Address)
-		send(t, conn, "GET / HTTP/1.0\r\n\r\n")
-		_, _ = io.Copy(io.Discard, conn) // until the server hangs up
-	}
-	if log := p.Stderr.String(); log != before {
-		t.Errorf("for those who scan ports, the log has\n%s", strings.TrimPrefix(log, before))
-	}
-
-	if err := os.Rename(certificate, moved); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		if response, err := client.Get(url); err == nil {
-			response.Body.Close()
-			t.Error("there is an answer without a certificate")
-		}
-	}
-	process.Eventually(t, func() error {
-		if !strings.Contains(p.Stderr.String(), "--web.config.file") {
-			return errors.New("the log does not tell of the certificate")
-		}
-		return nil
-	})
-	if log := strings.TrimPrefix(p.Stderr.String(), before); strings.Count(log, "\n") != 1 || !strings.Contains(log, certificate) {
-		t.Errorf("the log has\n%s", log)
-	}
-	if err := os.Rename(moved, certificate); err != nil {
-		t.Fatal(err)
-	}
-	if status, _ := process.Get(t, client, url); status != http.StatusOK {
-		t.Errorf("status %d when the certificate is back", status)
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/exporter-toolkit/web"
+
 	"factory_exporter/factoryapi/fakeapi"
 )
 
@@ -84,12 +86,11 @@ func TestHandshakesThatFailAreErrorsIfTheCertificateIsToBlame(t *testing.T) {
 		}
 	}
 	configure("basic_auth_users: {}\n")
-	var logs output
-	log := serverLog(onceAMinute(logs.logger()), config)
+	e := newServer(t, settings{server: Config{Web: &web.FlagConfig{WebConfigFile: &config}}})
 	fail := func() string {
-		before := len(logs.String())
-		log.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
-		return logs.String()[before:]
+		before := len(e.logs.String())
+		e.http.ErrorLog.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
+		return e.logs.String()[before:]
 	}
 	if line := fail(); !strings.Contains(line, "level=DEBUG") || !strings.Contains(line, "EOF") {
 		t.Errorf("a client that goes away in the handshake is logged as %q", line)
