@@ -199,14 +199,19 @@ func startDemo(api *factoryapi.Config) (stop func(), err error) {
 
 // printDemo says what to open.
 func printDemo(w io.Writer, address net.Addr, tls bool, telemetryPath string) {
-	base := "http"
+	base := "http://localhost"
 	if tls {
-		base = "https"
+		base = "https://localhost"
 	}
-	_, port, _ := net.SplitHostPort(address.String())
-	base += "://localhost:" + port
+	hint := ""
+	if address.Network() == "unix" {
+		hint = "  Socket   " + address.String() + "  (curl --unix-socket)\n"
+	} else {
+		_, port, _ := net.SplitHostPort(address.String())
+		base += ":" + port
+	}
 	_, _ = w.Write(apikey.Hide(fmt.Appendf(nil, "\nThis is a simulated organization: no API key and no network are needed.\n\n"+
-		"  Metrics  %s%s\n  Pages    %s/\n\nEnd it with Ctrl-C.\n\n", base, telemetryPath, base)))
+		"%s  Metrics  %s%s\n  Pages    %s/\n\nEnd it with Ctrl-C.\n\n", hint, base, telemetryPath, base)))
 }
 
 // noteHangups logs each SIGHUP, which would end the program otherwise, until stop is

@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -112,6 +113,14 @@ func TestDemoNeedsNoKeyAndSaysWhatToOpen(t *testing.T) {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("stdout lacks %q:\n%s", want, p.stdout.String())
 		}
+	}
+}
+
+func TestDemoOnAUnixSocketNamesTheSocket(t *testing.T) {
+	var out strings.Builder
+	printDemo(&out, &net.UnixAddr{Name: "/run/exporter.sock", Net: "unix"}, false, "/metrics")
+	if text := out.String(); !strings.Contains(text, "/run/exporter.sock") || !strings.Contains(text, "http://localhost/metrics\n") {
+		t.Errorf("it says\n%s", text)
 	}
 }
 

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,7 +95,11 @@ func newMetrics() *metrics {
 type descs []*prometheus.Desc
 
 func (d *descs) add(name, help string, labels ...string) *prometheus.Desc {
-	desc := prometheus.NewDesc(name, help, labels, nil)
+	var unit []prometheus.DescOpt
+	if strings.HasSuffix(name, "_seconds") {
+		unit = append(unit, prometheus.WithUnit("seconds"))
+	}
+	desc := prometheus.V2.NewDesc(name, help, prometheus.UnconstrainedLabels(labels), nil, unit...)
 	*d = append(*d, desc)
 	return desc
 }

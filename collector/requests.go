@@ -73,6 +73,7 @@ func newRequestMetrics(prefix, api string) *requestMetrics {
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    prefix + "_request_duration_seconds",
 			Help:    "Time from sending a request to " + api + " to the end of its answer. Failed requests are included.",
+			Unit:    "seconds",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 
 			NativeHistogramBucketFactor:     1.1,

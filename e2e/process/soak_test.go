@@ -335,7 +335,7 @@ func settled(t *testing.T, exporter *process.Process, api *fakeapi.Server, conne
 		f = footprint{
 			goroutines:  last["go_goroutines"],
 			files:       last["process_open_fds"],
-			heap:        last["go_memstats_next_gc_bytes"],
+			heap:        last["go_gc_heap_goal_bytes"],
 			connections: connections.now(),
 		}
 		if f.goroutines == 0 || f.heap == 0 {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -37,7 +39,10 @@ func newHandler(cfg Config, users *collector.Collector, requests prometheus.Coll
 	}
 	if !cfg.DisableExporterMetrics {
 		exporter.MustRegister(
-			collectors.NewGoCollector(),
+			// The usual memory statistics have a gauge and a counter of one name, which
+			// OpenMetrics forbids: go_memstats_alloc_bytes.
+			collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled(),
+				collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsMemory, collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/(goal|live):bytes$`)})),
 			collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		)
 		options.Registry = exporter
@@ -45,7 +50,7 @@ func newHandler(cfg Config, users *collector.Collector, requests prometheus.Coll
 	metrics := http.Handler(newMetricsPage(cfg, users, logger, func(scrape prometheus.Collector) http.Handler {
 		all := prometheus.NewRegistry()
 		all.MustRegister(scrape, requests, exporter)
-		return promhttp.HandlerFor(all, options)
+		return acceptingEncodings(promhttp.HandlerFor(all, options))
 	}))
 	if !cfg.DisableExporterMetrics {
 		metrics = promhttp.InstrumentMetricHandler(exporter, metrics)
@@ -60,4 +65,22 @@ func newHandler(cfg Config, users *collector.Collector, requests prometheus.Coll
 
 func text(line string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, line) })
+}
+
+// acceptingEncodings leaves out the encodings that a client says it does not accept. If a
+// client names no others, promhttp logs an error.
+func acceptingEncodings(metrics http.Handler) http.Handler {
+	refused := regexp.MustCompile(`;\s*[qQ]=0(\.0*)?\s*$`)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		const name = "Accept-Encoding"
+		var accepted []string
+		for encoding := range strings.SplitSeq(strings.Join(r.Header.Values(name), ","), ",") {
+			if !refused.MatchString(encoding) {
+				accepted = append(accepted, strings.TrimSpace(encoding))
+			}
+		}
+		r = r.Clone(r.Context())
+		r.Header.Set(name, strings.Join(accepted, ","))
+		metrics.ServeHTTP(w, r)
+	})
 }

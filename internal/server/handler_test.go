@@ -73,6 +73,9 @@ func TestMetricsComeInTheFormatThatIsAskedFor(t *testing.T) {
 	}{
 		{"plain", []string{"Accept-Encoding", "identity"}, "text/plain; version=0.0.4", ""},
 		{"gzip", []string{"Accept-Encoding", "gzip"}, "text/plain; version=0.0.4", "gzip"},
+		{"anything but gzip", []string{"Accept-Encoding", "gzip;q=0"}, "text/plain; version=0.0.4", ""},
+		{"nothing but gzip", []string{"Accept-Encoding", "identity; q=0.0, gzip;q=0.1 , *;q=0"}, "text/plain; version=0.0.4", "gzip"},
+		{"nothing at all", []string{"Accept-Encoding", "*;q=0"}, "text/plain; version=0.0.4", ""},
 		{"unknown encoding", []string{"Accept-Encoding", "br"}, "text/plain; version=0.0.4", ""},
 		{"OpenMetrics", []string{"Accept", "application/openmetrics-text;version=1.0.0", "Accept-Encoding", "identity"}, "application/openmetrics-text; version=1.0.0", ""},
 		{"OpenMetrics, gzip", []string{"Accept", "application/openmetrics-text;version=1.0.0", "Accept-Encoding", "gzip"}, "application/openmetrics-text; version=1.0.0", "gzip"},
@@ -97,12 +100,42 @@ func TestMetricsComeInTheFormatThatIsAskedFor(t *testing.T) {
 					t.Error(err)
 				}
 			}
+			if logs := e.logs.String(); strings.Contains(logs, "level=error") {
+				t.Errorf("it logs\n%s", logs)
+			}
 			for _, want := range []string{"factory_users 250", "factory_seat_limit 300"} {
 				if !regexp.MustCompile(`(?m)^` + want + `(\.0)?$`).MatchString(body) {
 					t.Errorf("%q is missing in:\n%s", want, body)
 				}
 			}
 		})
+	}
+}
+
+// Strict readers of OpenMetrics refuse a page where a family is there twice, or where its
+// unit is not the end of its name.
+func TestFamiliesOfOpenMetricsAreThereOnceAndTellTheirUnits(t *testing.T) {
+	_, _, body := get(t, newExporter(t, settings{members: 3}).network, "/metrics", "Accept", "application/openmetrics-text;version=1.0.0")
+	families, units := map[string]bool{}, map[string]string{}
+	for line := range strings.Lines(body) {
+		fields := strings.Fields(line)
+		switch {
+		case strings.HasPrefix(line, "# TYPE "):
+			if families[fields[2]] {
+				t.Errorf("%s is there twice", fields[2])
+			}
+			families[fields[2]] = true
+		case strings.HasPrefix(line, "# UNIT "):
+			units[fields[2]] = fields[3]
+		}
+	}
+	for family := range families {
+		if unit := units[family]; !strings.HasSuffix(family, unit) || strings.HasPrefix(family, "factory_") && strings.HasSuffix(family, "_seconds") != (unit == "seconds") {
+			t.Errorf("%s has the unit %q", family, unit)
+		}
+	}
+	if !families["go_memory_classes_heap_objects_bytes"] || !families["go_goroutines"] {
+		t.Error("the memory or the goroutines of the exporter are missing")
 	}
 }
 
