@@ -134,6 +134,11 @@ func Parse(args []string, stdout io.Writer) (*Config, error) {
 	if err := web.Validate(*cfg.server.Web.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("--web.config.file=%s: %w", *cfg.server.Web.WebConfigFile, err)
 	}
+	if cfg.command == Serve && *cfg.server.Web.WebSystemdSocket {
+		if err := server.CheckSockets(); err != nil {
+			return nil, fmt.Errorf("--web.systemd-socket: %w", err)
+		}
+	}
 	for _, flag := range visibleFlags(app) {
 		value := flag.Value.String()
 		if flag.Name == "collector.usage" {

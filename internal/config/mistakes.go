@@ -38,7 +38,7 @@ func explain(err error, command string, args []string) error {
 		return fmt.Errorf("--%s is given twice", name)
 	}
 	if argument, ok := strings.CutPrefix(text, "unexpected "); ok {
-		return unexpected(argument, help)
+		return unexpected(argument, command, help)
 	}
 	return err
 }
@@ -65,21 +65,19 @@ func unknownFlag(name, command, help string) error {
 	return fmt.Errorf("unknown flag --%s: %s", name, why)
 }
 
-func unexpected(argument, help string) error {
+func unexpected(argument, command, help string) error {
 	hint := "write a flag with a value as --flag=value, and one that is on or off as --flag or --no-flag"
-	meant := ""
-	if unicode.IsLetter([]rune(argument + " ")[0]) {
-		meant = closest(argument, []string{Users, Check})
-	}
-	switch {
+	switch meant := closest(argument, append(flagNames(command), Users, Check)); {
 	case argument == Users || argument == Check:
 		hint = "write the command before its flags"
-	case meant != "":
-		hint = "the command " + meant + " is meant"
-	case slices.Contains([]string{"help", "version", "serve", "server", "run", "start", "list", "members", "doctor"}, argument):
-		hint = "the commands are users and check, and without one the exporter serves; " + help
 	case strings.ContainsAny(argument, "–—"): // as word processors write two dashes
 		hint = "write a flag with two plain dashes, --"
+	case meant == Users || meant == Check:
+		hint = "the command " + meant + " is meant"
+	case slices.Contains([]string{"help", "version", "serve", "server", "run", "start", "list", "members"}, argument):
+		hint = "the commands are users and check, and without one the exporter serves; " + help
+	case meant != "":
+		hint = "the flag --" + meant + " is meant"
 	}
 	return fmt.Errorf("unexpected argument %q: %s", argument, hint)
 }

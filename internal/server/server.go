@@ -68,11 +68,6 @@ func (s *Server) Serve(ctx context.Context, ready func(address net.Addr, tls boo
 		once.Do(func() { ready(l.Addr(), tls) })
 		return context.Background()
 	}
-	if *s.cfg.Web.WebSystemdSocket {
-		if err := checkSockets(); err != nil {
-			return fmt.Errorf("--web.systemd-socket: %w", err)
-		}
-	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- web.ListenAndServe(s.http, s.cfg.Web, s.logger) }()
 	select {

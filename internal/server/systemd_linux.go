@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// checkSockets returns an error if a descriptor that systemd passed is not a socket that
+// CheckSockets returns an error if a descriptor that systemd passed is not a socket that
 // connections can be accepted on. exporter-toolkit takes it for one.
-func checkSockets() error {
+func CheckSockets() error {
 	const first = 3 // SD_LISTEN_FDS_START
 	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
 		return nil // they are for another process

@@ -2,5 +2,5 @@
 
 package server
 
-// checkSockets has nothing to check where there is no systemd.
-func checkSockets() error { return nil }
+// CheckSockets has nothing to check where there is no systemd.
+func CheckSockets() error { return nil }
