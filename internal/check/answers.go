@@ -49,10 +49,6 @@ type values struct {
 	distinct map[uint64]struct{} // fingerprints
 }
 
-func newAnswers() answers {
-	return answers{map[string]*fields{}, map[string]*values{}, maphash.MakeSeed()}
-}
-
 // read reads the body of a 200. What is not of the form that was expected, the client
 // refuses.
 func (a *answers) read(path string, body []byte) {

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"factory_exporter/collector/census"
+	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
 )
 
 // Options say what the exporter would ask for.
 type Options struct {
-	Census         census.Config
+	Windows        []census.Window
+	GroupBy        []census.Attribute
 	ListingTimeout time.Duration
 	Usage          bool // read the analytics
 }
@@ -30,15 +32,13 @@ type report struct {
 	out     io.Writer
 	title   string // of the lines that follow
 	answers answers
-	ids     map[uint64]struct{} // fingerprints of the members' ids
-	seed    maphash.Seed
 	failed  bool
 }
 
 // Print asks the API and tells on stdout what it found. Its error says that the exporter
 // would not work, or that the check was interrupted.
 func Print(ctx context.Context, api factoryapi.Config, options Options, stdout io.Writer) error {
-	r := &report{Options: options, out: stdout, answers: newAnswers(), ids: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	r := &report{Options: options, out: stdout, answers: answers{fields: map[string]*fields{}, metadata: map[string]*values{}, seed: maphash.MakeSeed()}}
 	api.Body = r.answers.read
 	var err error
 	if r.client, err = factoryapi.New(api); err != nil {
@@ -49,9 +49,19 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 	r.line("Version", "%s", api.UserAgent)
 	r.line("URL", "%s", cmp.Or(api.URL, factoryapi.DefaultURL))
 	r.line("Key", "%d characters, from %s", len(api.Credentials.Key(ctx)), api.Credentials)
-	r.members(ctx)
-	if r.Usage && !r.failed {
-		r.usage(ctx)
+	var view *usage.View // of the newest day
+	var unread error
+	if r.Usage {
+		ledger := usage.NewLedger(usage.Config{Windows: []int{1}})
+		unread = ledger.Read(ctx, r.client, time.Now(), func(v *usage.View) { view = v })
+	}
+	matched, ok := r.members(ctx, view)
+	switch {
+	case !ok || !r.Usage:
+	case unread != nil:
+		r.fail("Usage", "the analytics cannot be read", unread)
+	default:
+		r.usage(ctx, view, matched)
 	}
 	r.answers.tell(r)
 	switch {
@@ -87,21 +97,22 @@ func (r *report) fail(title, what string, err error) {
 	}
 }
 
-// members lists the members.
-func (r *report) members(ctx context.Context) {
+// members lists the members, and returns how many of them the analytics know.
+func (r *report) members(ctx context.Context, view *usage.View) (matched int, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
 	defer cancel()
 	start, pages := time.Now(), 0
-	counting := census.New(r.Census, start, nil, r.seed)
+	cfg := census.Config{GroupBy: r.GroupBy}
+	if view != nil {
+		cfg.Windows = make([]census.Window, len(view.Windows))
+	}
+	counting := census.New(cfg, start, view, r.answers.seed)
 	for page, err := range r.client.Pages(ctx) {
 		if err != nil {
 			r.fail("Members", fmt.Sprintf("page %d cannot be read", pages+1), err)
-			return
+			return 0, false
 		}
 		pages++
-		for i := range page {
-			r.ids[maphash.String(r.seed, page[i].ID)] = struct{}{}
-		}
 		counting.Add(page...)
 	}
 	counts := counting.Counts()
@@ -113,7 +124,7 @@ func (r *report) members(ctx context.Context) {
 		r.line("Members", "timestamps that cannot be read: %d createdAt, %d lastSignInAt", counts.InvalidCreatedAt, counts.InvalidLastSignInAt)
 	}
 	r.answers.tellMetadata(r)
-	for _, attribute := range r.Census.GroupBy {
+	for _, attribute := range r.GroupBy {
 		none := 0
 		for _, group := range counts.Groups {
 			if group.Attribute == attribute.String() && group.Value == census.NoValue {
@@ -126,67 +137,28 @@ func (r *report) members(ctx context.Context) {
 		}
 		r.line("Group by", "%s: %d of %d members have no value%s", attribute, none, counts.Users, hint)
 	}
+	return counts.InUsage, true
 }
 
-// usage reads the analytics of the newest day, and how far back days are answered.
-func (r *report) usage(ctx context.Context) {
-	days := factoryapi.DaysThrough(factoryapi.DayOf(time.Now())-1, 7)
-	activity, err := r.client.Activity(ctx, days)
-	if err != nil {
-		r.fail("Usage", "activity cannot be read", err)
-		return
-	}
-	tokens, err := r.client.Tokens(ctx, days)
-	if err != nil {
-		r.fail("Usage", "tokens cannot be read", err)
-		return
-	}
-	newest := days.Last
-	both := func() bool {
-		_, ok := tokens[newest]
-		_, ok2 := activity[newest]
-		return ok && ok2
-	}
-	for newest >= days.First && !both() {
-		newest--
-	}
-	if newest < days.First {
-		r.fail("Usage", "no day can be shown", fmt.Errorf("none from %s has a row in both activity and tokens", days))
-		return
-	}
-	rows, matched := 0, 0
-	for page, err := range r.client.Usage(ctx, newest) {
-		if err != nil {
-			r.fail("Usage", "the users of a day cannot be read", err)
-			return
-		}
-		rows += len(page)
-		for i := range page {
-			if _, ok := r.ids[maphash.String(r.seed, page[i].UserID)]; ok {
-				matched++
-			}
-		}
-	}
-	r.line("Usage", "newest day %s: activity counts %.0f users, %d have a row, and %d of these are members", newest, activity[newest].Daily.Value, rows, matched)
-	if rows > 0 && matched == 0 {
+// usage tells what the analytics know.
+func (r *report) usage(ctx context.Context, view *usage.View, matched int) {
+	r.line("Usage", "newest day %s: activity counts %.0f users, %d have a row, and %d of these are members", view.Day, view.Activity.Daily.Value, view.Users, matched)
+	if view.Users > 0 && matched == 0 {
 		r.fail("Usage", "members cannot be joined", errors.New("the ids of the analytics are not those of the members"))
 	}
-	r.reach(ctx, newest)
-	switch limits, err := r.client.CreditLimits(ctx); {
-	case err != nil:
-		r.line("Credits", "the limits cannot be read, which only leaves their metrics out: %s", err)
-	case limits.Global.Valid:
-		r.line("Credits", "the limit of each user is %.0f; %.0f users have one of their own", limits.Global.Value, limits.OfUsers.Value)
-	default:
-		r.line("Credits", "no limit is set for all; %.0f users have one of their own", limits.OfUsers.Value)
+	r.reach(ctx, view.Day)
+	global := "no limit is set or can be read"
+	if limits := view.Limits; limits.Global.Valid {
+		global = fmt.Sprintf("the limit of each user is %.0f", limits.Global.Value)
 	}
+	r.line("Credits", "%s; %.0f users have one of their own", global, view.Limits.OfUsers.Value)
 }
 
 // reach tells which windows the analytics reach back for. It looks for the first day that
 // they answer for.
 func (r *report) reach(ctx context.Context, newest factoryapi.Day) {
 	longest := 1
-	for _, window := range r.Census.Windows {
+	for _, window := range r.Windows {
 		longest = max(longest, window.Days())
 	}
 	first := max(newest-factoryapi.Day(longest)+1, factoryapi.FirstDay)
@@ -209,7 +181,7 @@ func (r *report) reach(ctx context.Context, newest factoryapi.Day) {
 		day = first + (answered-first)/2
 	}
 	var tooLong []string
-	for _, window := range r.Census.Windows {
+	for _, window := range r.Windows {
 		if window.Days() == 0 || newest-factoryapi.Day(window.Days())+1 < answered {
 			tooLong = append(tooLong, window.Label)
 		}

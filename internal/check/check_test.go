@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"factory_exporter/collector/census"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
 	"factory_exporter/internal/apikey"
@@ -34,7 +33,7 @@ func run(t *testing.T, api http.Handler, usage bool, change ...func(*factoryapi.
 	}
 	var out strings.Builder
 	err = check.Print(t.Context(), cfg, check.Options{
-		Census:         census.Config{Windows: harness.Windows("7d", "36h", "90d"), GroupBy: harness.Attributes(t, "metadata.team", "metadata.Cost", "email_domain")},
+		Windows: harness.Windows("7d", "36h", "90d"), GroupBy: harness.Attributes(t, "metadata.team", "metadata.Cost", "email_domain"),
 		ListingTimeout: time.Minute, Usage: usage,
 	}, &out)
 	harness.CheckNoKey(t, "the check", out.String(), harness.Key)
@@ -142,8 +141,8 @@ func TestARefusalSaysWhatItMeansAndNeeds(t *testing.T) {
 		{"rubbish", fakeapi.Fault{Serve: fakeapi.CutJSON()}, []string{"invalid_response", "open an issue"}},
 		{"timeout", fakeapi.Fault{Serve: fakeapi.Hang()}, []string{"timeout", "--factory.request-timeout"}},
 		{"reset", fakeapi.Fault{Serve: fakeapi.Reset()}, []string{"connection", "HTTPS_PROXY"}},
-		{"usage 403", fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Refuse(403, "enterprise_required")}, []string{"Members     3 on", "activity cannot be read: HTTP 403", "Enterprise plan"}},
-		{"users of a day", fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.Status(503)}, []string{"users of a day cannot be read", "HTTP 503"}},
+		{"usage 403", fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Refuse(403, "enterprise_required")}, []string{"Members     3 on", "cannot be read: read activity: HTTP 403", "Enterprise plan"}},
+		{"users of a day", fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.Status(503)}, []string{"cannot be read", "HTTP 503"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			api, secrets := organization()
@@ -195,7 +194,7 @@ func TestLimitsThatCannotBeReadAreNoFailure(t *testing.T) {
 		api.ServeHTTP(w, r)
 	})
 	got, err := run(t, below(refusing), true)
-	if err != nil || !strings.Contains(got, "Credits     the limits cannot be read") {
+	if err != nil || !strings.Contains(got, "Credits     no limit is set or can be read") {
 		t.Errorf("error %v:\n%s", err, got)
 	}
 }

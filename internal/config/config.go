@@ -77,7 +77,8 @@ func (c *Config) UserList() *userlist.List { return c.list }
 
 // Check returns what the command check asks for.
 func (c *Config) Check() check.Options {
-	return check.Options{Census: c.collector.Census, ListingTimeout: c.collector.Schedule.ListingTimeout, Usage: c.usage}
+	counting := c.collector.Census
+	return check.Options{Windows: counting.Windows, GroupBy: counting.GroupBy, ListingTimeout: c.collector.Schedule.ListingTimeout, Usage: c.usage}
 }
 
 // UnknownVariables returns the environment variables that look like a flag's and are not.

@@ -30,15 +30,14 @@ func (l *List) windows() (windows []census.Window, days []int) {
 	return windows, days
 }
 
-// mostMembers lets a reading be as large as an organization may be.
-func mostMembers(context.Context) int { return 1_000_000 }
-
 // readUsage reads the days of use that the windows need, and no more.
 func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, days []int, now time.Time, progress progress) (view *usage.View, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Hour)
 	defer cancel()
 	progress.show("Reading the analytics")
-	err = usage.NewLedger(usage.Config{Windows: days, Members: mostMembers}).Read(ctx, client, now, func(v *usage.View) {
+	// A list may be as large as an organization.
+	members := func(context.Context) int { return 1_000_000 }
+	err = usage.NewLedger(usage.Config{Windows: days, Members: members}).Read(ctx, client, now, func(v *usage.View) {
 		view = v
 		progress.show(fmt.Sprintf("%d days of use read", v.KnownDays))
 	})
