@@ -14,13 +14,14 @@ import (
 // question mark follows those that some may lack, an asterisk those that all may lack.
 func documented() map[string]string {
 	return map[string]string{
-		"page":       "users pagination",
-		"user":       "id email createdAt metadata firstName? lastName? lastSignInAt?",
-		"pagination": "hasMore nextCursor",
-		"answer":     "data meta",
-		"meta":       "org_id? start_date? end_date? has_more* next_cursor*",
-		"activity":   "date daily_active_users weekly_active_users monthly_active_users daily_active_users_by_client sessions messages user_messages",
-		"tokens":     "date billable_tokens input_tokens output_tokens cache_read_tokens cache_write_tokens by_model? by_user?",
+		"page":            "users pagination",
+		"user":            "id email createdAt metadata firstName? lastName? lastSignInAt?",
+		"pagination":      "hasMore nextCursor",
+		"answer":          "data meta",
+		"meta":            "org_id? start_date? end_date? has_more* next_cursor*",
+		"activity":        "date daily_active_users weekly_active_users monthly_active_users daily_active_users_by_client sessions messages user_messages",
+		"tokens":          "date billable_tokens input_tokens output_tokens cache_read_tokens cache_write_tokens by_model? by_user?",
+		"tokens by model": "date group_key billable_tokens input_tokens output_tokens cache_read_tokens* cache_write_tokens*",
 		"users": "user_id user_email date sessions messages user_messages assistant_messages tool_calls billable_tokens files_created? files_edited? git_commits? " +
 			"git_prs_created? mcp_calls? skill_calls? slash_commands? hooks? autonomy_ratio? primary_model? primary_model_tier? delegation_level? languages?",
 		"limits":     "globalLimit userLimits",
@@ -68,6 +69,9 @@ func (a *answers) read(path string, body []byte) {
 	case answer.Data != nil:
 		a.add("answer", top)
 		a.add("meta", answer.Meta)
+		if len(answer.Data) > 0 && answer.Data[0]["group_key"] != nil {
+			kind += " by model"
+		}
 		a.add(kind, answer.Data...)
 	default:
 		a.add("page", top)

@@ -50,7 +50,7 @@ func organization() (api *fakeapi.Server, secrets []string) {
 		{ID: "user_01ZZZZZZZZZZZZZZ3", Email: "xia@zz.example", CreatedAt: "zzlong ago", LastSignInAt: "zzlately"},
 	}
 	api = fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)
-	work := fakeapi.OnDays(fakeapi.Work{Sessions: 1, BillableTokens: 5}, yesterday())
+	work := fakeapi.OnDays(fakeapi.Work{Sessions: 1, BillableTokens: 5, Model: "zz-1"}, yesterday())
 	analytics := fakeapi.NewAnalytics(fakeapi.Worker{ID: members[0].ID, Email: "zoe.zed@zz.example", On: work}, fakeapi.Worker{ID: "user_01ZZZZZZZZZZZZZZ9", On: work})
 	analytics.SetLimits(fakeapi.Limits{Global: 5_000_000, OfUsers: map[string]int{"zoe.zed@zz.example": 1_000_000}})
 	analytics.Choose(fakeapi.Unknowns{Reach: 20})
