@@ -131,7 +131,7 @@ func (a *answers) tell(r *report) {
 			r.line("Fields", "not documented, in %d of %d: %s of %s", f.seen[name], f.objects, name, kind)
 		}
 	}
-	if r.title != "Fields" {
+	if r.title != "Fields" && len(a.fields) > 0 {
 		r.line("Fields", "as documented")
 	}
 }
@@ -145,10 +145,10 @@ func (a *answers) tellMetadata(r *report) {
 		r.line("Metadata", "no member has any, so there is nothing to group by but email_domain")
 	}
 	for _, key := range firstOf(keys) {
-		r.line("Metadata", "%s: %d members, %d values", key, a.metadata[key].members, len(a.metadata[key].distinct))
+		r.line("Metadata", "%s: %s, %s", key, count(a.metadata[key].members, "member"), count(len(a.metadata[key].distinct), "value"))
 	}
 	if more := len(keys) - len(firstOf(keys)); more > 0 {
-		r.line("Metadata", "and %d keys more", more)
+		r.line("Metadata", "and %s more", count(more, "key"))
 	}
 }
 

@@ -68,7 +68,9 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 	case errors.Is(ctx.Err(), context.Canceled):
 		return errors.New("stopped before the check was complete")
 	case r.failed:
-		return errors.New("the exporter does not work with these flags; the lines above say why")
+		const result = "the exporter does not work with these flags"
+		r.line("Result", result)
+		return errors.New(result)
 	}
 	r.line("Result", "the exporter works with these flags")
 	return nil
@@ -83,6 +85,13 @@ func (r *report) line(title, format string, values ...any) {
 	}
 	// A reader that has gone is no error.
 	_, _ = fmt.Fprintf(r.out, "%-12s%s\n", title, hide(fmt.Sprintf(format, values...)))
+}
+
+func count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // fail tells of an error and what it means.
@@ -116,9 +125,9 @@ func (r *report) members(ctx context.Context, view *usage.View) (matched int, ok
 		counting.Add(page...)
 	}
 	counts := counting.Counts()
-	r.line("Members", "%d on %d pages, read in %s; %d have signed in, %d never did", counts.Users, pages, time.Since(start).Round(time.Millisecond), counts.SignInAges.Count, counts.NeverSignedIn)
+	r.line("Members", "%d on %s, read in %s; %d have signed in, %d never did", counts.Users, count(pages, "page"), time.Since(start).Round(time.Millisecond), counts.SignInAges.Count, counts.NeverSignedIn)
 	if counts.Duplicates > 0 {
-		r.line("Members", "%d entries came twice: the list shifted while it was read", counts.Duplicates)
+		r.line("Members", "%s came twice: the list shifted while it was read", count(counts.Duplicates, "id"))
 	}
 	if counts.InvalidCreatedAt+counts.InvalidLastSignInAt > 0 {
 		r.line("Members", "timestamps that cannot be read: %d createdAt, %d lastSignInAt", counts.InvalidCreatedAt, counts.InvalidLastSignInAt)
@@ -151,7 +160,7 @@ func (r *report) usage(ctx context.Context, view *usage.View, matched int) {
 	if limits := view.Limits; limits.Global.Valid {
 		global = fmt.Sprintf("the limit of each user is %.0f", limits.Global.Value)
 	}
-	r.line("Credits", "%s; %.0f users have one of their own", global, view.Limits.OfUsers.Value)
+	r.line("Credits", "%s; users with a limit of their own: %.0f", global, view.Limits.OfUsers.Value)
 }
 
 // reach tells which windows the analytics reach back for. It looks for the first day that

@@ -67,18 +67,18 @@ func TestItTellsWhatItFindsAndNothingOfAnyMember(t *testing.T) {
 	want := strings.NewReplacer("YESTERDAY", yesterday(), "REACH", reach).Replace(`Version     factory_exporter/1.2.3
 URL         http://localhost/base
 Key         51 characters, from environment variable KEY
-Members     3 on 1 pages, read in 9ms; 1 have signed in, 1 never did
+Members     3 on 1 page, read in 9ms; 1 have signed in, 1 never did
             timestamps that cannot be read: 1 createdAt, 1 lastSignInAt
 Metadata    cost: 2 members, 2 values
-            team: 2 members, 1 values
-            mail (hidden): 1 members, 1 values
+            team: 2 members, 1 value
+            mail (hidden): 1 member, 1 value
 Group by    metadata.team: 1 of 3 members have no value
             metadata.Cost: 3 of 3 members have no value; there is metadata.cost
             email_domain: 0 of 3 members have no value
 Usage       newest day YESTERDAY: activity counts 2 users, 2 have a row, and 1 of these are members
             days are answered back to REACH at least
             windows without used and unused, because they are longer or not of whole days: 36h, 90d
-Credits     the limit of each user is 5000000; 1 users have one of their own
+Credits     the limit of each user is 5000000; users with a limit of their own: 1
 Fields      as documented
 Result      the exporter works with these flags
 `)
@@ -148,7 +148,7 @@ func TestARefusalSaysWhatItMeansAndNeeds(t *testing.T) {
 			api, secrets := organization()
 			api.Inject(tt.fault)
 			got, err := run(t, below(api), true)
-			if err == nil || !strings.Contains(err.Error(), "does not work with these flags") || strings.Contains(got, "Result") {
+			if err == nil || !strings.Contains(err.Error(), "does not work with these flags") || !strings.HasSuffix(got, "\nResult      the exporter does not work with these flags\n") {
 				t.Errorf("error %v:\n%s", err, got)
 			}
 			for _, want := range tt.about {

@@ -142,7 +142,7 @@ func (l *List) Print(ctx context.Context, client *factoryapi.Client, stdout, std
 		return fmt.Errorf("cannot write the list: %w", err)
 	}
 	if counts.Duplicates > 0 {
-		fmt.Fprintf(stderr, "The list of members shifted while it was read: %d entries came twice, and as many members may be missing.\n", counts.Duplicates)
+		fmt.Fprintf(stderr, "The list of members shifted while it was read, so some may be missing. Entries that came twice: %d\n", counts.Duplicates)
 	}
 	progress.end(fmt.Sprintf("%d of %d members", len(users), counts.Users))
 	return nil

@@ -156,7 +156,7 @@ func TestAListThatShiftedIsPrintedAndSaysSo(t *testing.T) {
 	again.Email = "again@acme.example"
 	stdout, stderr, err := list(t, serve(twice, again), userlist.Options{Format: "csv"})
 	if err != nil || strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, "first@") ||
-		!strings.Contains(stderr, "shifted") || !strings.Contains(stderr, "1 entries") || strings.Count(stderr, "\n") != 1 {
+		!strings.Contains(stderr, "shifted") || !strings.Contains(stderr, "twice: 1\n") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("error %v, stderr %q, stdout:\n%s", err, stderr, stdout)
 	}
 }
