@@ -155,16 +155,14 @@ func (p *prometheus) query(t *testing.T, expr string) model.Vector {
 }
 
 // becomes waits until an expression has a result.
-func (p *prometheus) becomes(t *testing.T, expr string) model.Vector {
+func (p *prometheus) becomes(t *testing.T, expr string) {
 	t.Helper()
-	var result model.Vector
 	process.Eventually(t, func() error {
-		if result = p.query(t, expr); len(result) == 0 {
+		if len(p.query(t, expr)) == 0 {
 			return fmt.Errorf("nothing is: %s", expr)
 		}
 		return nil
 	})
-	return result
 }
 
 // holds checks that an expression has a result.
@@ -220,7 +218,7 @@ func hastyRules(t *testing.T) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Appendf(nil, "%s: %s", name, model.Duration(minutes/60))
+		return fmt.Appendf(nil, "%s: %s", name, minutes/60)
 	})
 	if err := os.WriteFile(file, rules, 0o644); err != nil {
 		t.Fatal(err)
