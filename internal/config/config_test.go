@@ -135,7 +135,7 @@ func TestEachFlagCanBeSetFromTheEnvironment(t *testing.T) {
 			t.Run(strings.Join(append(command, flag.Name), " "), func(t *testing.T) {
 				example, ok := examples[flag.Name]
 				if !ok {
-					t.Fatal("no example of its value")
+					t.Fatal("no example of its value: add one to examples")
 				}
 				if flag.Name == "used" || flag.Name == "unused" {
 					t.Setenv("FACTORY_EXPORTER_COLLECTOR_USAGE", "true")
