@@ -61,9 +61,10 @@ type File struct {
 // reading is a read of the key file. It cannot be canceled, so a read that hangs goes
 // on, and nobody starts another one meanwhile.
 type reading struct {
-	done chan struct{}
-	key  string
-	err  error
+	done  chan struct{}
+	until time.Time // somebody waits for it
+	key   string
+	err   error
 }
 
 // Open reads the key in the file at path, without surrounding white space. The file is a
@@ -105,11 +106,12 @@ func (f *File) Key(ctx context.Context) string {
 	return f.key
 }
 
-// readWithin reads the key, or joins the read under way, for at most keyTimeout.
+// readWithin reads the key, or joins the read under way. A read is waited for until
+// keyTimeout after it began, so a file that hangs costs that once.
 func (f *File) readWithin(ctx context.Context) (string, error) {
 	f.mu.Lock()
 	if f.reading == nil {
-		f.reading = &reading{done: make(chan struct{})}
+		f.reading = &reading{done: make(chan struct{}), until: time.Now().Add(keyTimeout)}
 		go func(r *reading) {
 			r.key, r.err = f.read(f.path)
 			f.mu.Lock()
@@ -121,7 +123,7 @@ func (f *File) readWithin(ctx context.Context) (string, error) {
 	r := f.reading
 	f.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	ctx, cancel := context.WithDeadline(ctx, r.until)
 	defer cancel()
 	select {
 	case <-r.done:
