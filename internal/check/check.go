@@ -52,7 +52,7 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 	var view *usage.View // of the newest day
 	var unread error
 	if r.Usage {
-		ledger := usage.NewLedger(usage.Config{Windows: []int{1}})
+		ledger := usage.NewLedger(usage.Config{Windows: []int{1}, Members: func(context.Context) int { return 1_000_000 }})
 		unread = ledger.Read(ctx, r.client, time.Now(), func(v *usage.View) { view = v })
 	}
 	matched, ok := r.members(ctx, view)

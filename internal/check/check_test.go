@@ -130,7 +130,7 @@ func TestARefusalSaysWhatItMeansAndNeeds(t *testing.T) {
 		fault fakeapi.Fault
 		about []string
 	}{
-		{"401", fakeapi.Fault{Serve: fakeapi.Refuse(401, "unknown key "+harness.Key)}, []string{"HTTP 401", "came from environment variable KEY", "does not know the key"}},
+		{"401", fakeapi.Fault{Serve: fakeapi.Refuse(401, "unknown key "+harness.Key)}, []string{"HTTP 401", "came from environment variable KEY", "does not take the key"}},
 		{"402", fakeapi.Fault{Serve: fakeapi.Refuse(402, "")}, []string{"HTTP 402", "plan"}},
 		{"403", fakeapi.Fault{Serve: fakeapi.Refuse(403, "zoe.zed@zz.example (user_01ZZZZZZZZZZZZZZ1) is no Manager")}, []string{"HTTP 403", "is no Manager", "Manager or Owner"}},
 		{"404", fakeapi.Fault{Serve: fakeapi.Status(404)}, []string{"HTTP 404", "base URL"}},

@@ -25,7 +25,7 @@ func meaningOf(err error) string {
 	}
 	switch reason := failure.Reason(); {
 	case reason == "401":
-		return "The API does not know the key: it is mistyped, was revoked, or belongs to another host. Make a new one, or check --factory.url."
+		return "The API does not take the key: it is mistyped or deleted, it belongs to another host, or its maker has left or changed roles."
 	case reason == "402":
 		return "The plan of the organization does not cover this, or its bill is open. An Owner sees that in the billing settings."
 	case reason == "403":

@@ -30,14 +30,19 @@ func (l *List) windows() (windows []census.Window, days []int) {
 	return windows, days
 }
 
-// readUsage reads the days of use that the windows need, and no more.
-func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, days []int, now time.Time, progress progress) (view *usage.View, err error) {
+// readUsage reads the days of use that the windows need, and no more. It returns nil if the
+// analytics are not to be read.
+func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, progress progress) (view *usage.View, err error) {
+	if !l.Usage {
+		return nil, nil
+	}
+	_, days := l.windows()
 	ctx, cancel := context.WithTimeout(ctx, 6*time.Hour)
 	defer cancel()
 	progress.show("Reading the analytics")
 	// A list may be as large as an organization.
 	members := func(context.Context) int { return 1_000_000 }
-	err = usage.NewLedger(usage.Config{Windows: days, Members: members}).Read(ctx, client, now, func(v *usage.View) {
+	err = usage.NewLedger(usage.Config{Windows: days, Members: members}).Read(ctx, client, time.Now(), func(v *usage.View) {
 		view = v
 		progress.show(fmt.Sprintf("%d days of use read", v.KnownDays))
 	})

@@ -120,8 +120,13 @@ func (l *List) Print(ctx context.Context, client *factoryapi.Client, stdout, std
 	}
 	defer out.discard()
 	progress := newProgress(stderr, l.Quiet)
+	view, err := l.readUsage(ctx, client, progress)
 	now := time.Now()
-	users, counts, err := l.read(ctx, client, now, progress)
+	var users []user
+	var counts census.Counts
+	if err == nil {
+		users, counts, err = l.read(ctx, client, view, now, progress)
+	}
 	progress.show("")
 	if errors.Is(err, context.Canceled) {
 		return errors.New("stopped before the list was complete")
@@ -149,14 +154,8 @@ func (l *List) Print(ctx context.Context, client *factoryapi.Client, stdout, std
 }
 
 // read returns the members to print, and the counts of all.
-func (l *List) read(ctx context.Context, client *factoryapi.Client, now time.Time, progress progress) (users []user, counts census.Counts, err error) {
-	windows, days := l.windows()
-	var view *usage.View
-	if l.Usage {
-		if view, err = l.readUsage(ctx, client, days, now, progress); err != nil {
-			return nil, counts, err
-		}
-	}
+func (l *List) read(ctx context.Context, client *factoryapi.Client, view *usage.View, now time.Time, progress progress) (users []user, counts census.Counts, err error) {
+	windows, _ := l.windows()
 	known := texts{}
 	counting := census.Config{Windows: windows, Visit: func(u *factoryapi.User, in census.Membership) {
 		if l.contains(u, in) {
