@@ -92,12 +92,12 @@ func flagNames(command string) []string {
 }
 
 // closest returns the name that is meant by one that was typed, or nothing: one that
-// differs in punctuation, capitals and two letters at most, or that has more in front.
+// differs in punctuation, capitals and a few letters, or that has more in front.
 func closest(typed string, names []string) string {
 	typed = letters(typed)
 	slips := func(name string) int { return distance(typed, letters(name)) }
 	nearest := slices.MinFunc(names, func(a, b string) int { return cmp.Compare(slips(a), slips(b)) })
-	if slips(nearest) <= min(2, len(letters(nearest))/2) {
+	if n := len(letters(nearest)); slips(nearest) <= max(min(2, n/2), n/5) {
 		return nearest
 	}
 	longer := slices.DeleteFunc(slices.Clone(names), func(name string) bool {

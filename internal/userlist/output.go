@@ -18,7 +18,7 @@ type output struct {
 
 // open opens the output, before anything is asked.
 func (l *List) open(stdout io.Writer) (*output, error) {
-	if l.Output == "" {
+	if l.Output == "" || l.Output == "-" {
 		if file, ok := stdout.(*os.File); ok && isClosed(file) {
 			return nil, errors.New("stdout is closed, so there is nowhere to print to: open it, or give --output=FILE")
 		}
