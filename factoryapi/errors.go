@@ -37,8 +37,10 @@ type Error struct {
 	// it does not ask.
 	RetryAfter time.Duration
 	// Message is one line of at most maxMessage bytes, without the API key. It may
-	// quote the answer. A hint of the client may follow.
+	// quote the answer.
 	Message string
+	// Hint is what to look at, if there is something that is often the cause.
+	Hint string
 }
 
 func (e *Error) Error() string {
@@ -46,10 +48,13 @@ func (e *Error) Error() string {
 	if e.Kind == KindStatus {
 		text = strings.TrimSpace(fmt.Sprintf("HTTP %d %s", e.StatusCode, http.StatusText(e.StatusCode)))
 	}
-	if e.Message == "" {
-		return text
+	if e.Message != "" {
+		text += ": " + e.Message
 	}
-	return text + ": " + e.Message
+	if e.Hint != "" {
+		text += " (" + e.Hint + ")"
+	}
+	return text
 }
 
 // Reason returns the failure in one word: the HTTP status, such as "401", or the kind.

@@ -131,7 +131,7 @@ func TestARedirectsErrorTellsWhereTo(t *testing.T) {
 func FuzzErrorMessage(f *testing.F) {
 	const shortKey, longKey = "fk-7Hq2Zt9X", "fk-eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmYWN0b3J5In0.7Hq2Zt9Xw4Vb6Nm8"
 	const bodyLimit = 64 << 10
-	for _, status := range []int{200, 204, 302, 401, 429, 500} {
+	for _, status := range []int{200, 204, 302, 401, 404, 429, 500} {
 		f.Add(status, "", []byte(`{"detail":"the key `+`" is wrong","status":401,"title":"Unauthorized"}`), 19, 0, false)
 		f.Add(status, "https://elsewhere.example/", []byte("<html>\r\n<body>\x00\xff\u2028</body>"), 7, 0, true)
 		f.Add(status, "", []byte("x"), 0, bodyLimit-5, false)

@@ -203,11 +203,10 @@ func (c *chain) asError(err error) *Error {
 	source, ok := c.client.cfg.Credentials.(fmt.Stringer)
 	switch {
 	case e.StatusCode == http.StatusUnauthorized && ok:
-		e.Message += " (the key came from " + source.String() + ")"
+		e.Hint = "the key came from " + source.String()
 	case e.StatusCode == http.StatusNotFound:
-		e.Message += " (is --factory.url the base URL of the API?)"
+		e.Hint = "is --factory.url the base URL of the API?"
 	}
-	e.Message = strings.TrimSpace(e.Message)
 	return e
 }
 
