@@ -103,7 +103,8 @@ func TestKeyFileOnAMountThatHangsDoesNoHarm(t *testing.T) {
 
 func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
 	t.Parallel()
-	members := fakeapi.Generate(10_000, 1, time.Now())
+	const size = 3000 // so that no scrape waits for its turn too long on a machine that is busy
+	members := fakeapi.Generate(size, 1, time.Now())
 	p := start(t, serve(t, fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)), nil, "--collector.per-user", "--collector.cache-ttl=1h")
 	for range 5 { // until the heap has its usual size
 		p.Scrape(t)
@@ -112,7 +113,7 @@ func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
 	var scrapes sync.WaitGroup
 	for range 40 {
 		scrapes.Go(func() {
-			if users := p.Scrape(t)["factory_users"]; users != 10_000 {
+			if users := p.Scrape(t)["factory_users"]; users != size {
 				t.Errorf("factory_users is %g", users)
 			}
 		})
