@@ -3,6 +3,7 @@ package chart_test
 import (
 	"flag"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,30 +20,35 @@ func TestREADMEHasTheValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := "| value | default | |\n|---|---|---|\n"
-	var add func(prefix string, values *yaml.Node)
-	add = func(prefix string, values *yaml.Node) {
+	var plain []string // the values without a comment
+	var add func(prefix, comment string, values *yaml.Node)
+	add = func(prefix, comment string, values *yaml.Node) {
 		for i := 0; i < len(values.Content); i += 2 {
 			key, value := values.Content[i], values.Content[i+1]
-			comment := strings.Join(strings.Fields(strings.ReplaceAll("\n"+key.HeadComment, "\n#", "")), " ")
-			comment = strings.ReplaceAll(comment, "|", `\|`)
-			block := value.Kind == yaml.MappingNode && len(value.Content) > 0
-			standard := ""
-			if !block {
-				text, err := yaml.Marshal(value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				standard = "`" + strings.TrimSpace(string(text)) + "`"
+			comment += " " + strings.ReplaceAll(strings.ReplaceAll("\n"+key.HeadComment, "\n#", ""), "|", `\|`)
+			comment = strings.Join(strings.Fields(comment), " ")
+			if value.Kind == yaml.MappingNode && len(value.Content) > 0 {
+				add(prefix+key.Value+".", comment, value) // its comment stands at its first value
+				comment = ""
+				continue
 			}
-			if !block || comment != "" {
-				table += "| `" + prefix + key.Value + "` | " + standard + " | " + comment + " |\n"
+			text, err := yaml.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
 			}
-			if block {
-				add(prefix+key.Value+".", value)
+			name, standard := prefix+key.Value, strings.TrimSpace(string(text))
+			if comment != "" {
+				table += "| `" + name + "` | `" + standard + "` | " + comment + " |\n"
+			} else if slices.Contains([]string{`""`, "[]", "{}"}, standard) {
+				plain = append(plain, "`"+name+"`")
+			} else {
+				plain = append(plain, "`"+name+": "+standard+"`")
 			}
+			comment = ""
 		}
 	}
-	add("", document.Content[0])
+	add("", "", document.Content[0])
+	table += "\nThese mean what they mean in Kubernetes: " + strings.Join(plain, ", ") + ".\n"
 
 	const begin, end = "<!-- values:begin -->\n", "<!-- values:end -->\n"
 	before, rest, ok := strings.Cut(readFile(t, path), begin)
