@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -29,6 +30,10 @@ import (
 	"factory_exporter/internal/config"
 	"factory_exporter/internal/server"
 )
+
+// init keeps the first thread of the process for main. The kernel prefers it for signals,
+// and one that reads from a file system that hangs would take them and do nothing.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	completeVersion()
