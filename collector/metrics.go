@@ -43,51 +43,51 @@ func newMetrics() *metrics {
 	}
 
 	m.up = desc("factory_up",
-		"1 if the listing of members that ended last succeeded, 0 if it failed or no listing has ended yet.")
+		"1 if the last finished listing of members succeeded, 0 if it failed or none has finished.")
 	m.seatLimit = desc("factory_seat_limit",
-		"Number of seats bought, as set with --factory.seat-limit. Absent without that flag.")
+		"Seats bought, as set with --factory.seat-limit.")
 
 	m.users = desc("factory_users",
 		"Members of the organization. Each id counts once.")
 	m.neverSignedIn = desc("factory_users_never_signed_in",
-		"Members without lastSignInAt, which means that they never signed in.")
+		"Members who never signed in: they have no lastSignInAt.")
 	m.active = desc("factory_users_active",
-		"Members whose last sign-in, as lastSignInAt tells, is within the window.", "window")
+		"Members who signed in within the window, by lastSignInAt.", "window")
 	m.idle = desc("factory_users_idle",
-		"Members whose account is older than the window and who did not sign in within it. Members who never signed in are included.", "window")
+		"Members whose account is older than the window and who did not sign in within it, or ever.", "window")
 	m.new = desc("factory_users_new",
-		"Members whose account was created within the window, as createdAt tells.", "window")
+		"Members whose account was created within the window, by createdAt.", "window")
 	m.lastSignInAge = desc("factory_users_last_sign_in_age_seconds",
-		"Time since the last sign-in, over the members who signed in. A snapshot of the newest complete listing: do not use rate() or increase() on it.")
+		"Time since the last sign-in of members who signed in. A snapshot: do not use rate() or increase().")
 	m.joined = counter("factory_users_joined_total",
-		"Members who appeared between two complete listings of this process. A listing with duplicate entries does not count.")
+		"Members who appeared between two complete listings of this process. Listings with duplicates do not count.")
 	m.left = counter("factory_users_left_total",
-		"Members who disappeared between two complete listings of this process. A listing with duplicate entries does not count.")
+		"Members who disappeared between two complete listings of this process. Listings with duplicates do not count.")
 
 	m.byAttribute = desc("factory_users_by_attribute",
-		"Members by the value of an attribute: email_domain or metadata.KEY. The value (none) counts members without a value. The value (other) sums the values beyond --collector.group-limit.", "attribute", "value")
+		"Members by value of an attribute: email_domain or metadata.KEY. (none): without a value. (other): the values beyond --collector.group-limit.", "attribute", "value")
 	m.activeByAttribute = desc("factory_users_active_by_attribute",
-		"Members whose last sign-in is within the window, by the value of an attribute.", "attribute", "value", "window")
+		"Members who signed in within the window, by value of an attribute.", "attribute", "value", "window")
 	m.idleByAttribute = desc("factory_users_idle_by_attribute",
-		"Members whose account is older than the window and who did not sign in within it, by the value of an attribute.", "attribute", "value", "window")
+		"Members whose account is older than the window and who did not sign in within it, by value of an attribute.", "attribute", "value", "window")
 
 	m.userLastSignIn = desc("factory_user_last_sign_in_timestamp_seconds",
-		"When a member last signed in, as lastSignInAt tells. Absent for a member who never signed in.", "id")
+		"When a member last signed in, by lastSignInAt. Absent if never.", "id")
 	m.userCreated = desc("factory_user_created_timestamp_seconds",
-		"When the account of a member was created, as createdAt tells.", "id")
+		"When the account of a member was created, by createdAt.", "id")
 
 	m.listingTimestamp = desc("factory_listing_timestamp_seconds",
 		"When the newest complete listing ended.")
 	m.listingDuration = desc("factory_listing_duration_seconds",
 		"How long the newest complete listing took.")
 	m.listingPages = desc("factory_listing_pages",
-		"Number of pages in the newest complete listing.")
+		"Pages of the newest complete listing.")
 	m.listingDuplicateUsers = desc("factory_listing_duplicate_users",
 		"Entries dropped from the newest complete listing because their id had already appeared in it.")
 	m.listingInProgress = desc("factory_listing_in_progress",
-		"1 if a listing was still under way when this scrape was answered.")
+		"1 if a listing was under way when this scrape was answered.")
 	m.listingInvalidTimestamps = desc("factory_listing_invalid_timestamps",
-		"Timestamps in the newest complete listing that could not be read, by field. A member with such a timestamp counts in nothing that needs the field.", "field")
+		"Unreadable timestamps in the newest complete listing, by field. Their members count in nothing that needs the field.", "field")
 	return m
 }
 

@@ -68,11 +68,11 @@ func newRequestMetrics(prefix, api string) *requestMetrics {
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "_errors_total",
-			Help: "Requests to " + api + " that failed. The status is an HTTP status, or one of timeout, connection and invalid_response.",
+			Help: "Requests to " + api + " that failed, by HTTP status or one of timeout, connection and invalid_response.",
 		}, []string{"status"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    prefix + "_request_duration_seconds",
-			Help:    "Time from sending a request to " + api + " to the end of its answer. Failed requests are included.",
+			Help:    "Time from sending a request to " + api + " to the end of its answer, failed requests included.",
 			Unit:    "seconds",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 

@@ -38,50 +38,50 @@ func newUsageMetrics() *usageMetrics {
 	m := &usageMetrics{}
 	desc := m.add
 	m.up = desc("factory_usage_up",
-		"1 if the newest ended reading of the analytics succeeded. 0 if it failed, or if none has ended yet.")
+		"1 if the last finished reading of the analytics succeeded, 0 if it failed or none has finished.")
 	m.day = desc("factory_usage_day_timestamp_seconds",
-		"When the day began that the usage metrics are of. Days are in UTC.")
+		"Start of the UTC day that the usage metrics describe.")
 	m.knownDays = desc("factory_usage_known_days",
-		"How many days in a row are known, back from the day that the usage metrics are of. A window has numbers once all its days are known.")
+		"Days known in a row, back from the day that the usage metrics describe. A window has numbers once all its days are known.")
 	m.activeDays = desc("factory_usage_active_days",
 		"Days of the window on which anybody used the product.", "window")
 	m.unknownUsers = desc("factory_usage_unknown_users",
-		"Users of the product within the longest window that is known who are not in the list of members: people who left, and service accounts.")
+		"Users of the product within the longest known window who are not members: people who left, and service accounts.")
 	m.active = desc("factory_usage_active_users",
-		"Active users as the analytics count them: in the day, in the 7 days and in the 30 days that end with it.", "window")
+		"Active users, as the analytics count them, in the 1, 7 and 30 days up to the day.", "window")
 	m.activeByClient = desc("factory_usage_active_users_by_client",
-		"Active users of the day by client, as the analytics count them. A user of several clients counts in each.", "client")
+		"Active users of the day by client. A user of several clients counts in each.", "client")
 	m.sessions = desc("factory_usage_sessions",
-		"Sessions of the day, as the analytics count them.")
+		"Sessions of the day.")
 	m.messages = desc("factory_usage_messages",
-		"Messages of the day, as the analytics count them.")
+		"Messages of the day.")
 	m.userMessages = desc("factory_usage_user_messages",
-		"Messages of the day that users wrote, as the analytics count them.")
+		"Messages of the day that users wrote.")
 	m.credits = desc("factory_usage_credits",
-		"Factory Standard Credits of the day, which the analytics call billable tokens.")
+		"Factory Standard Credits of the day. The analytics call them billable tokens.")
 	m.creditsByModel = desc("factory_usage_credits_by_model",
-		"Factory Standard Credits of the day by the model that consumed them: the 20 models with the most. The model (other) sums the rest.", "model")
+		"Factory Standard Credits of the day by model: the 20 with the most. (other) sums the rest.", "model")
 	m.creditLimit = desc("factory_usage_credit_limit",
-		"Limit of Factory Standard Credits for each user who has no limit of their own. Absent if none is set, or if it may not be read.")
+		"Limit of Factory Standard Credits for each user without one of their own. Absent if none is set, or it may not be read.")
 	m.creditLimitsOfUsers = desc("factory_usage_credit_limits_of_users",
-		"Users who have a limit of Factory Standard Credits of their own.")
+		"Users with a limit of Factory Standard Credits of their own.")
 	m.tokens = desc("factory_usage_tokens",
 		"Raw tokens of the day, by kind: input, output, cache_read or cache_write.", "kind")
 
 	m.used = desc("factory_users_used",
-		"Members who used the product within the window: they had a session, a message or a tool call. The window is of whole days in UTC and ends with the newest day that the analytics know.", "window")
+		"Members who used the product within the window of whole UTC days: they had a session, a message or a tool call.", "window")
 	m.unused = desc("factory_users_unused",
-		"Members with an account older than the window who did not use the product within the window. Their seats could be reclaimed. The window is of whole days in UTC and ends with the newest day that the analytics know.", "window")
+		"Members whose account is older than the window of whole UTC days and who did not use the product within it. Their seats could be reclaimed.", "window")
 	m.usedByAttribute = desc("factory_users_used_by_attribute",
-		"Members who used the product within the window, by the value of an attribute.", "attribute", "value", "window")
+		"Members who used the product within the window, by value of an attribute.", "attribute", "value", "window")
 	m.unusedByAttribute = desc("factory_users_unused_by_attribute",
-		"Members with an account older than the window who did not use the product within the window, by the value of an attribute.", "attribute", "value", "window")
+		"Members whose account is older than the window and who did not use the product within it, by value of an attribute.", "attribute", "value", "window")
 	m.memberCredits = desc("factory_users_credits",
 		"Factory Standard Credits that members consumed within the window.", "window")
 	m.creditsByAttribute = desc("factory_users_credits_by_attribute",
-		"Factory Standard Credits that members consumed within the window, by the value of an attribute.", "attribute", "value", "window")
+		"Factory Standard Credits that members consumed within the window, by value of an attribute.", "attribute", "value", "window")
 	m.creditsPerUser = desc("factory_users_credits_per_user",
-		"Factory Standard Credits of each member who used the product within the window. A snapshot: do not use rate() or increase() on it.", "window")
+		"Factory Standard Credits of each member who used the product within the window. A snapshot: do not use rate() or increase().", "window")
 	return m
 }
 

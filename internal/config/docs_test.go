@@ -25,7 +25,7 @@ func TestTableOfFlagsOfUsers(t *testing.T) {
 }
 
 func tableOf(flags []*kingpin.FlagModel) string {
-	table := "| flag | default | environment variable | |\n|---|---|---|---|\n"
+	table := "| flag | default | |\n|---|---|---|\n"
 	for _, flag := range flags {
 		var defaults []string
 		for _, value := range flag.Default {
@@ -33,7 +33,7 @@ func tableOf(flags []*kingpin.FlagModel) string {
 				defaults = append(defaults, "`"+value+"`")
 			}
 		}
-		table += harness.Row("`--"+flag.Name+"`", strings.Join(defaults, ", "), "`"+flag.Envar+"`", harness.Plain(flag.Help))
+		table += harness.Row("`--"+flag.Name+"`", strings.Join(defaults, ", "), harness.Plain(flag.Help))
 	}
 	return table
 }

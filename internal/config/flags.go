@@ -40,7 +40,7 @@ func newFlags(command string, cfg *Config) *kingpin.Application {
 		store(&cfg.logLevel, logLevel)).Default("info")
 	flags.one("log.format", "Format of log lines: logfmt or json.",
 		store(&cfg.logFormat, oneOf("logfmt", "json"))).Default("logfmt")
-	flags.toggle("demo", "Serve a simulated organization from inside the process. It needs no key and no network.",
+	flags.toggle("demo", "Serve a simulated organization. It needs no key and no network.",
 		&cfg.demo)
 	for _, flag := range visibleFlags(app) {
 		app.GetFlag(flag.Name).Envar(variable(flag.Name))
@@ -65,7 +65,7 @@ func declareUsers(flags flagSet, cfg *Config) {
 			}).PlaceHolder("WINDOW")
 	}
 	flags.toggle("never-signed-in", "Only members that factory_users_never_signed_in counts.", &cfg.users.NeverSignedIn)
-	flags.repeatable("match", "Only members with this value of an attribute, such as metadata.team=web or email_domain=acme.example. (none): without a value. Repeatable.",
+	flags.repeatable("match", "Only members with this value of an attribute, such as metadata.team=web. (none): without a value. Repeatable.",
 		func(text string) error {
 			match, err := userlist.ParseMatch(text)
 			cfg.users.Matches = append(cfg.users.Matches, match)
@@ -80,7 +80,7 @@ func declareUsers(flags flagSet, cfg *Config) {
 // declareCollector declares the flags about what to count and when.
 func declareCollector(flags flagSet, cfg *Config) {
 	counting := &cfg.collector.Census
-	flags.repeatable("collector.window", "Length of a time window. Members who signed in within it are active, older accounts that did not are idle. Repeatable.",
+	flags.repeatable("collector.window", "Length of a time window. Members who signed in within it are active; older accounts that did not are idle. Repeatable.",
 		func(text string) error {
 			window, err := window(text)
 			if err != nil {
@@ -94,13 +94,13 @@ func declareCollector(flags flagSet, cfg *Config) {
 			counting.Windows = append(counting.Windows, window)
 			return nil
 		}).Default("1d", "7d", "30d", "90d")
-	flags.one("collector.group-limit", "How many values of each attribute to show. Those with the most members are kept; the rest are summed as (other).",
+	flags.one("collector.group-limit", "How many values of each attribute to show: those with the most members. (other) sums the rest.",
 		store(&counting.GroupLimit, wholeNumber(1, 1<<31-1))).Default("50")
-	flags.toggle("collector.per-user", "Show two series for each member, labeled with the member's id. This is personal data, and many series.",
+	flags.toggle("collector.per-user", "Show two series for each member, labeled with the id. This is personal data.",
 		&counting.PerUser)
-	flags.one("collector.cache-ttl", "Use a complete listing that is younger than this instead of listing again.",
+	flags.one("collector.cache-ttl", "Reuse a complete listing that is younger than this.",
 		store(&cfg.collector.Schedule.CacheTTL, duration)).Default("0s")
-	flags.one("collector.max-stale", "How old a complete listing may be and still be shown when a newer one failed or is not ready. 0s: show only a listing that the scrape itself waited for.",
+	flags.one("collector.max-stale", "How old a complete listing may be and still be shown when a newer one failed or is not ready. 0s: show only what the scrape itself waited for.",
 		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
 }
 
@@ -124,9 +124,9 @@ func declareWeb(flags flagSet, cfg *Config) {
 	}
 	flags.one("web.telemetry-path", "Path of the page with the metrics.",
 		store(&cfg.server.TelemetryPath, telemetryPath)).Default("/metrics")
-	flags.one("web.timeout-offset", "Time to subtract from Prometheus's scrape timeout, so that the answer arrives before it ends.",
+	flags.one("web.timeout-offset", "How long before Prometheus's scrape timeout to answer.",
 		store(&cfg.server.TimeoutOffset, duration)).Default("500ms")
-	flags.one("web.max-requests", "How many answers to make and send at once. A scrape that finds no place for its answer gets a 503. 0: no limit.",
+	flags.one("web.max-requests", "How many answers to make and send at once. A scrape beyond them gets a 503. 0: no limit.",
 		store(&cfg.server.MaxRequests, wholeNumber(0, 1<<31-1))).Default("40")
 	flags.toggle("web.disable-exporter-metrics", "Leave out go_*, process_* and promhttp_*.",
 		&cfg.server.DisableExporterMetrics)
@@ -155,19 +155,19 @@ func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
 
 // declareAPI declares the flags about the API.
 func declareAPI(flags flagSet, cfg *Config) {
-	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have URLs of their own.",
+	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have their own.",
 		store(&cfg.api.URL, notEmpty("leave the flag out for "+factoryapi.DefaultURL+", or give the URL of the API"))).Default(factoryapi.DefaultURL)
-	flags.one("factory.api-key-file", "File with the API key. The exporter reads it again at each listing, so a new key needs no restart. Without this flag, the environment variable "+KeyVariable+" holds the key.",
+	flags.one("factory.api-key-file", "File with the API key, read again for each listing. Without it, the environment variable "+KeyVariable+" holds the key.",
 		store(&cfg.keyFile, keyFile)).PlaceHolder("FILE")
 	flags.one("factory.page-size", "Users to ask for in one request, from 1 to 100.",
 		store(&cfg.api.PageSize, wholeNumber(1, factoryapi.MaxPageSize))).Default("100")
 	flags.one("factory.request-timeout", "Longest time for one request and its answer.",
 		store(&cfg.api.RequestTimeout, positiveDuration)).Default("30s")
-	flags.one("factory.listing-timeout", "Longest time for one listing, which is one pass through all pages of members. Retries are included.",
+	flags.one("factory.listing-timeout", "Longest time for one listing, which is one pass through all members, retries included.",
 		store(&cfg.collector.Schedule.ListingTimeout, positiveDuration)).Default("10m")
-	flags.one("factory.max-retries", "How many times to ask for a page again after a failure.",
+	flags.one("factory.max-retries", "How many times to repeat a failed request.",
 		store(&cfg.api.MaxRetries, wholeNumber(0, 100))).Default("3")
-	flags.one("factory.seat-limit", "Number of seats bought, shown as factory_seat_limit. The API does not tell it. 0: not shown.",
+	flags.one("factory.seat-limit", "Number of seats bought, shown as factory_seat_limit. 0: not shown.",
 		store(&cfg.collector.SeatLimit, wholeNumber(0, 1<<31-1))).Default("0")
 }
 
@@ -191,7 +191,7 @@ func declareCounting(flags flagSet, cfg *Config) {
 			counting.GroupBy = append(counting.GroupBy, attribute)
 			return nil
 		}).PlaceHolder("ATTRIBUTE")
-	flags.toggle("collector.usage", "Read the analytics of the organization as well, once a day: who used the product, and how much. This needs an Enterprise plan, and a personal API key of a Manager or Owner. --demo turns it on.",
+	flags.toggle("collector.usage", "Read the analytics once a day: who used the product, and how much. This needs an Enterprise plan, and a personal API key of a Manager or Owner. --demo turns it on.",
 		&cfg.usage)
 }
 
