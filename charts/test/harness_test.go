@@ -54,7 +54,7 @@ func testMain(m *testing.M) int {
 	build.Dir = "../.."
 	for _, cmd := range []*exec.Cmd{build, exec.Command(helm, "package", checkout, "--destination", dir)} {
 		if output, err := cmd.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n%s", cmd, err, output)
+			fmt.Fprintf(os.Stderr, "%s: %v\n%s(HELM names the helm to run: HELM=$(.ci/tool helm3))\n", cmd, err, output)
 			return 1
 		}
 	}

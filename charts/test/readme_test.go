@@ -48,7 +48,7 @@ func TestREADMEHasTheValues(t *testing.T) {
 		}
 	}
 	add("", "", document.Content[0])
-	table += "\nThese mean what they mean in Kubernetes: " + strings.Join(plain, ", ") + ".\n"
+	table += "\nThe names of these say what they are: " + strings.Join(plain, ", ") + ".\n"
 
 	const begin, end = "<!-- values:begin -->\n", "<!-- values:end -->\n"
 	before, rest, ok := strings.Cut(readFile(t, path), begin)
@@ -62,6 +62,6 @@ func TestREADMEHasTheValues(t *testing.T) {
 			t.Fatal(err)
 		}
 	default:
-		t.Errorf("%s does not have the values of the chart: `go test . -run README -update` writes them", path)
+		t.Errorf("%s does not have the values of the chart. This writes them: go test -C charts/test . -run README -update", path)
 	}
 }

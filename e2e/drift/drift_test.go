@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -52,7 +53,7 @@ func TestNothingAsksForWhatIsNotExposed(t *testing.T) {
 	for _, name := range names {
 		family := familyOf(name)
 		if strings.HasPrefix(name, "factory_") && !seen[family] {
-			t.Errorf("%s is exposed, but on no panel and in no alert", name)
+			t.Errorf("%s is exposed, but on no panel in dashboards/ and in no rule in alerts/", name)
 		}
 	}
 
@@ -72,7 +73,11 @@ func TestNothingAsksForWhatIsNotExposed(t *testing.T) {
 	}
 }
 
-func TestEveryAlertIsInTheRunbook(t *testing.T) {
+func TestEveryAlertIsTestedAndInTheRunbook(t *testing.T) {
+	var tests []byte
+	for _, file := range must(filepath.Glob("../../alerts/*_test.yml"))(t) {
+		tests = append(tests, must(os.ReadFile(file))(t)...)
+	}
 	anchors := harness.Anchors(string(must(os.ReadFile("../../alerts/README.md"))(t)))
 	for _, rule := range must(drift.ReadRules(rulesFile))(t) {
 		if rule.Alert == "" {
@@ -80,7 +85,10 @@ func TestEveryAlertIsInTheRunbook(t *testing.T) {
 		}
 		_, anchor, _ := strings.Cut(rule.Annotations["runbook_url"], "#")
 		if anchor != strings.ToLower(rule.Alert) || !slices.Contains(anchors, anchor) {
-			t.Errorf("%s: the runbook has no heading for %q", rule.Alert, anchor)
+			t.Errorf("alerts/README.md has no heading %s, or runbook_url links to another one: %q", rule.Alert, anchor)
+		}
+		if !regexp.MustCompile(`\balertname: ` + rule.Alert + `\b`).Match(tests) {
+			t.Errorf("alerts/factory.rules_test.yml has no test of %s", rule.Alert)
 		}
 	}
 }
