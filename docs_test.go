@@ -26,7 +26,7 @@ func TestTableOfMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	table := "| metric | type | labels | |\n|---|---|---|---|\n"
+	table := "| metric | |\n|---|---|\n"
 	for _, name := range slices.Sorted(maps.Keys(families)) {
 		family := families[name]
 		if !strings.HasPrefix(name, "factory_") {
@@ -34,11 +34,18 @@ func TestTableOfMetrics(t *testing.T) {
 		}
 		var labels []string
 		for _, label := range family.GetMetric()[0].GetLabel() {
-			labels = append(labels, "`"+label.GetName()+"`")
+			labels = append(labels, label.GetName())
 		}
-		table += harness.Row("`"+name+"`", strings.ToLower(family.GetType().String()), strings.Join(labels, ", "), harness.Plain(family.GetHelp()))
+		metric, help := "`"+name+"`", harness.Plain(family.GetHelp())
+		if labels != nil {
+			metric = "`" + name + "{" + strings.Join(labels, ",") + "}`"
+		}
+		if family.GetType().String() == "HISTOGRAM" {
+			help = "Histogram. " + help
+		}
+		table += harness.Row(metric, help)
 	}
-	table += harness.Row("`go_*`, `process_*`, `promhttp_*`", "", "", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
+	table += harness.Row("`go_*`, `process_*`, `promhttp_*`", "About the exporter itself. Left out with `--web.disable-exporter-metrics`.")
 	harness.Table(t, "docs/metrics.md", "metrics", table)
 }
 
