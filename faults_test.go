@@ -27,7 +27,7 @@ func TestFaults(t *testing.T) {
 		{"a key that is rejected", fakeapi.WithHeader("X-Echo", echo, fakeapi.Refuse(401, "no access for "+echo)), "401", 1},
 		{"a limit of requests", fakeapi.WithHeader("Retry-After", "0", fakeapi.Refuse(429, echo)), "429", 2},
 		{"a server that fails", fakeapi.Respond(502, "text/html", "<h1>"+echo+"</h1>"), "502", 2},
-		{"a redirect to another host", fakeapi.Redirect("https://elsewhere.example/?" + harness.Key), "302", 1},
+		{"a redirect to another host", fakeapi.Status(302, "Location", "https://elsewhere.example/?"+harness.Key), "302", 1},
 		{"a page of HTML", fakeapi.Respond(200, "text/html", echo), "invalid_response", 1},
 		{"a list that goes round", fakeapi.CursorAgain(), "invalid_response", 1},
 		{"a transfer that breaks off", fakeapi.CutTransfer(), "connection", 2},

@@ -286,9 +286,9 @@ func failingEndpoints() (rows []wrong) {
 	fails("the connection is reset", fakeapi.Reset(), "connection", "connection")
 	fails("a page to sign in", fakeapi.Respond(200, "text/html", "<p>Sign in"), "invalid_response", "not JSON")
 	fails("no content", fakeapi.Respond(204, "", ""), "invalid_response", "HTTP 204")
-	fails("a redirect", fakeapi.Redirect("https://elsewhere.example/"), "302", "redirect not followed")
+	fails("a redirect", fakeapi.Status(302, "Location", "https://elsewhere.example/"), "302", "redirect not followed")
 	fails("a body without end", fakeapi.Endless(), "invalid_response", "larger than 4 MiB")
-	fails("half of the JSON", fakeapi.Half(fakeapi.PageWith(200)), "invalid_response", "not JSON")
+	fails("half of the JSON", fakeapi.CutJSON(), "invalid_response", "not JSON")
 	return rows
 }
 

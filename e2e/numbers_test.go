@@ -59,7 +59,8 @@ func TestNumbersAreTheTruth(t *testing.T) {
 			org.Remove(org.Members()[0].ID)
 			process.Eventually(t, compare)
 			before := prometheus.numbers(t)["factory_users"]
-			org.Remove(org.Members()[org.Len()-1].ID)
+			listed := org.Members()
+			org.Remove(listed[len(listed)-1].ID)
 			org.join(7)
 			org.Update("never", func(m *fakeapi.Member) { m.LastSignInAt = m.CreatedAt })
 			test.count.joined, test.count.left = 7, 1

@@ -71,7 +71,7 @@ func allFaults(t *testing.T) []faults {
 			"a user without an id":                 fakeapi.Respond(200, "application/json", lastPage(`{"`+key+`":"`+key+`"}`)),
 			"JSON cut half way":                    fakeapi.CutJSON(),
 			"a body that only claims to be compressed": fakeapi.WithHeader("Content-Encoding", "gzip", ok),
-			"a compressed body cut in a whole message": fakeapi.Half(fakeapi.Compressed(ok)),
+			"a compressed body cut in a whole message": fakeapi.CutCompressed(),
 			"an endless body":                          fakeapi.Endless(),
 			"a cursor of 5 KiB":                        fakeapi.Cursor(strings.Repeat("c", 5<<10)),
 			"no cursor":                                fakeapi.Cursor(""),

@@ -28,7 +28,7 @@ type static = harness.Static
 
 // newClient returns a client of what is served on a network; cfg may leave out whatever
 // the test does not care about.
-func newClient(t testing.TB, network *fakeapi.Pipe, cfg factoryapi.Config) *factoryapi.Client {
+func newClient(t testing.TB, network *harness.Pipe, cfg factoryapi.Config) *factoryapi.Client {
 	t.Helper()
 	if cfg.Transport == nil {
 		cfg.Transport = &http.Transport{DialContext: network.DialContext}

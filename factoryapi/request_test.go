@@ -17,6 +17,7 @@ import (
 
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
@@ -182,7 +183,7 @@ func TestDeprecationIsLoggedOnce(t *testing.T) {
 
 func TestNoServerToConnectToIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		nobody := fakeapi.NewPipe() // nobody accepts
+		nobody := harness.NewPipe() // nobody accepts
 		defer nobody.Close()
 		client := newClient(t, nobody, factoryapi.Config{RequestTimeout: time.Second})
 		if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "timeout" {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"sort"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -49,18 +48,16 @@ func (w *Work) add(other Work) {
 	w.CacheWrite += other.CacheWrite
 }
 
-// Worker is somebody whose work the analytics know: a member, a service account, or one
-// who has left.
+// Worker is a user of the product: a member, a service account, or one who has left.
 type Worker struct {
 	ID    string
 	Email string // sent as null when empty
-	// On returns the work of a day, which is given as its beginning in UTC. It is not
-	// ok if the analytics have no row for the worker and the day.
+	// On returns the work of the day that begins then, in UTC. It is not ok if there is no
+	// row of it.
 	On func(day time.Time) (work Work, ok bool)
 }
 
-// OnDays is the work of a [Worker] who did the same on each of these days, written
-// 2026-01-14.
+// OnDays is the same work on each of these days, written 2026-01-14.
 func OnDays(work Work, days ...string) func(time.Time) (Work, bool) {
 	return func(day time.Time) (Work, bool) {
 		if !slices.Contains(days, day.Format(time.DateOnly)) {
@@ -71,10 +68,9 @@ func OnDays(work Work, days ...string) func(time.Time) (Work, bool) {
 }
 
 // Unknowns are what the reference of the analytics leaves open, and what a daily batch
-// may do wrong. Tests choose. Days are written 2026-01-14.
+// may do wrong. Days are written 2026-01-14.
 type Unknowns struct {
-	// RowPerUser sums the rows of a user in a range of several days. The date is that of
-	// the newest day with work.
+	// RowPerUser sums the rows of a user in a range, on the newest day with work.
 	RowPerUser bool
 	// LastCursor is the next_cursor of the last page, in JSON. Empty leaves it out.
 	LastCursor string
@@ -84,8 +80,8 @@ type Unknowns struct {
 	Late bool
 	// Without are days that have no row, and on which users did nothing.
 	Without []string
-	// Unwritten are days that have their rows in activity and tokens, but not yet the
-	// rows of users. Of those in HalfWritten, one user in four has a row.
+	// Unwritten are days without their rows of users yet. Of those in HalfWritten, one
+	// user in four has a row.
 	Unwritten, HalfWritten []string
 	// Reach is how many days back from yesterday are answered, 0 for all.
 	Reach int
@@ -97,140 +93,103 @@ type Limits struct {
 	OfUsers map[string]int // by address
 }
 
-// Analytics are the analytics of an organization. They end with yesterday by Now. The
-// zero value is of an organization that never worked. It is safe for concurrent use.
+// Analytics are the analytics of an organization. They end with yesterday by Now. They are
+// safe for concurrent use.
 type Analytics struct {
-	// Now is the clock, time.Now if nil. It is set before the analytics are served.
+	// Now is the clock, time.Now unless it is set before the analytics are served.
 	Now func() time.Time
 
-	mu       sync.Mutex
+	guarded
 	unknowns Unknowns
 	limits   Limits
 	workers  []Worker // by id
-	// handedOut has the numbers of the pages at the cursors that were handed out, which
-	// are user ids and do not tell.
+	// handedOut has the numbers of the pages at the cursors, which are user ids.
 	handedOut map[string]int
 }
 
 // NewAnalytics returns the analytics of these workers.
 func NewAnalytics(workers ...Worker) *Analytics {
-	a := &Analytics{handedOut: map[string]int{}}
+	a := &Analytics{Now: time.Now, handedOut: map[string]int{}}
 	a.Add(workers...)
 	return a
 }
 
 // Add adds workers, who must not be there yet.
 func (a *Analytics) Add(workers ...Worker) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.workers = append(a.workers, workers...)
-	slices.SortFunc(a.workers, func(a, b Worker) int { return strings.Compare(a.ID, b.ID) })
+	a.locked(func() {
+		a.workers = append(a.workers, workers...)
+		slices.SortFunc(a.workers, func(a, b Worker) int { return strings.Compare(a.ID, b.ID) })
+	})
 }
 
-// Stop lets the worker of an id do nothing any more, from the day after end.
+// Stop lets the worker of an id, who must be there, do nothing any more from the day after
+// end.
 func (a *Analytics) Stop(id string, end time.Time) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if i := slices.IndexFunc(a.workers, func(w Worker) bool { return w.ID == id }); i >= 0 {
-		a.workers[i] = a.workers[i].until(end)
-	}
-}
-
-// until returns the worker who does nothing any more from the day after end.
-func (w Worker) until(end time.Time) Worker {
-	on := w.On
-	w.On = func(d time.Time) (Work, bool) {
-		if d.After(end) {
-			return Work{}, false
+	a.locked(func() {
+		worker := &a.workers[slices.IndexFunc(a.workers, func(w Worker) bool { return w.ID == id })]
+		on := worker.On
+		worker.On = func(d time.Time) (Work, bool) {
+			if d.After(end) {
+				return Work{}, false
+			}
+			return on(d)
 		}
-		return on(d)
-	}
-	return w
+	})
 }
 
 // Choose decides what the reference leaves open, for requests from now on.
-func (a *Analytics) Choose(u Unknowns) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.unknowns = u
-}
+func (a *Analytics) Choose(u Unknowns) { a.locked(func() { a.unknowns = u }) }
 
-// SetLimits sets the limits of credits.
-func (a *Analytics) SetLimits(l Limits) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.limits = l
-}
+func (a *Analytics) SetLimits(l Limits) { a.locked(func() { a.limits = l }) }
 
-// page returns the answer of an endpoint. Its error is the detail of a 400. It is not ok
-// if there is no such endpoint.
-func (a *Analytics) page(path string, query url.Values) (p page, ok bool, err error) {
+// page returns the answer of an endpoint. Its error is errNoEndpoint or the detail of a
+// 400.
+func (a *Analytics) page(path string, query url.Values) (p page, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p = page{number: 1, last: true}
-	var answer any
+	if path == LimitsPath+"users" {
+		p.body = marshal(a.limitsOfUsers())
+		return p, nil
+	}
+	r, err := a.request(query)
+	if err != nil {
+		return p, err
+	}
+	rows := rows{[]any{}, map[string]any{"org_id": "org_01", "start_date": r.first.Format(time.DateOnly), "end_date": r.last.Format(time.DateOnly)}}
 	switch path {
-	case LimitsPath + "users":
-		answer = a.limitsOfUsers()
-	case AnalyticsPath + "activity", AnalyticsPath + "tokens", AnalyticsPath + "users":
-		var r *request
-		if r, err = a.request(query); err != nil {
-			return p, true, err
-		}
-		rows := rows{Data: []any{}, Meta: meta{OrgID: "org_01", StartDate: r.first.Format(time.DateOnly), EndDate: r.last.Format(time.DateOnly)}}
-		switch path {
-		case AnalyticsPath + "activity":
-			rows.Data = append(rows.Data, a.activity(r)...)
-		case AnalyticsPath + "tokens":
-			var tokens []any
-			tokens, err = a.tokens(r, query.Get("group_by"))
-			rows.Data = append(rows.Data, tokens...)
-		default:
-			p = a.users(r, &rows)
-		}
-		answer = rows
+	case AnalyticsPath + "activity":
+		a.activity(r, &rows)
+	case AnalyticsPath + "tokens":
+		err = a.tokens(r, query.Get("group_by"), &rows)
+	case AnalyticsPath + "users":
+		p = a.users(r, &rows)
 	default:
-		return page{}, false, nil
+		err = errNoEndpoint
 	}
-	if err == nil {
-		p.body = marshal(answer)
-	}
-	return p, true, err
+	p.body = marshal(rows)
+	return p, err
 }
 
 // rows are the answer of an endpoint of the analytics.
 type rows struct {
-	Data []any `json:"data"`
-	Meta meta  `json:"meta"`
-}
-
-type meta struct {
-	OrgID      string          `json:"org_id"`
-	StartDate  string          `json:"start_date"`
-	EndDate    string          `json:"end_date"`
-	HasMore    *bool           `json:"has_more,omitempty"`
-	NextCursor json.RawMessage `json:"next_cursor,omitempty"`
+	Data []any          `json:"data"`
+	Meta map[string]any `json:"meta"`
 }
 
 func (a *Analytics) limitsOfUsers() any {
-	type userLimit struct {
-		Email string `json:"email"`
-		Limit int    `json:"limit"`
-	}
-	answer := struct {
-		GlobalLimit *int        `json:"globalLimit"`
-		UserLimits  []userLimit `json:"userLimits"`
-	}{UserLimits: []userLimit{}}
+	answer := map[string]any{"globalLimit": nil}
 	if a.limits.Global > 0 {
-		answer.GlobalLimit = &a.limits.Global
+		answer["globalLimit"] = a.limits.Global
 	}
+	limits := []any{}
 	for _, email := range slices.Sorted(maps.Keys(a.limits.OfUsers)) {
-		answer.UserLimits = append(answer.UserLimits, userLimit{email, a.limits.OfUsers[email]})
+		limits = append(limits, map[string]any{"email": email, "limit": a.limits.OfUsers[email]})
 	}
+	answer["userLimits"] = limits
 	return answer
 }
 
-// request is the query of one request, read.
 type request struct {
 	first, last time.Time // the range of days
 	limit       int
@@ -239,15 +198,11 @@ type request struct {
 
 func (a *Analytics) request(query url.Values) (*request, error) {
 	r := &request{cursor: query.Get("cursor")}
-	for _, end := range []struct {
-		name string
-		day  *time.Time
-	}{{"startDate", &r.first}, {"endDate", &r.last}} {
-		day, err := time.Parse(time.DateOnly, query.Get(end.name))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %q is not a date like 2026-01-14", end.name, query.Get(end.name))
+	var err error
+	for name, day := range map[string]*time.Time{"startDate": &r.first, "endDate": &r.last} {
+		if *day, err = time.Parse(time.DateOnly, query.Get(name)); err != nil {
+			return nil, fmt.Errorf("%s: %q is not a date like 2026-01-14", name, query.Get(name))
 		}
-		*end.day = day
 	}
 	switch {
 	case r.first.After(r.last):
@@ -259,7 +214,6 @@ func (a *Analytics) request(query url.Values) (*request, error) {
 	case a.unknowns.Reach > 0 && a.yesterday().Sub(r.first) >= time.Duration(a.unknowns.Reach)*day:
 		return nil, fmt.Errorf("startDate: data are kept for %d days", a.unknowns.Reach)
 	}
-	var err error
 	r.limit, err = limitOf(query)
 	return r, err
 }
@@ -267,14 +221,10 @@ func (a *Analytics) request(query url.Values) (*request, error) {
 const day = 24 * time.Hour
 
 func (a *Analytics) yesterday() time.Time {
-	now := time.Now
-	if a.Now != nil {
-		now = a.Now
-	}
-	return now().UTC().Truncate(day).Add(-day)
+	return a.Now().UTC().Truncate(day).Add(-day)
 }
 
-// on returns what a worker did on a day, as far as the analytics tell it by now.
+// on returns what the analytics tell by now of a worker's day.
 func (a *Analytics) on(w *Worker, d time.Time) (Work, bool) {
 	if a.isMissing(d) || d.Unix() < firstDay {
 		return Work{}, false
@@ -290,8 +240,8 @@ func isOneOf(d time.Time, days []string) bool {
 	return len(days) > 0 && slices.Contains(days, d.Format(time.DateOnly))
 }
 
-// days yields each day of a range that has a row in activity and tokens, and the work of
-// all workers on it, by model.
+// days yields each day of a range that has a row in activity and tokens, and all work on
+// it by model.
 func (a *Analytics) days(r *request, yield func(d time.Time, byModel map[string]Work)) {
 	for d := r.first; !d.After(r.last); d = d.Add(day) {
 		byModel := map[string]Work{}
@@ -317,24 +267,19 @@ func total(byModel map[string]Work) (sum Work) {
 	return sum
 }
 
-func (a *Analytics) activity(r *request) (rows []any) {
+func (a *Analytics) activity(r *request, rows *rows) {
 	a.days(r, func(d time.Time, byModel map[string]Work) {
+		sum := total(byModel)
 		daily, byClient := a.active(d, 1)
 		weekly, _ := a.active(d, 7)
 		monthly, _ := a.active(d, 30)
-		sum := total(byModel)
-		rows = append(rows, struct {
-			Date         string         `json:"date"`
-			Daily        int            `json:"daily_active_users"`
-			Weekly       int            `json:"weekly_active_users"`
-			Monthly      int            `json:"monthly_active_users"`
-			ByClient     map[string]int `json:"daily_active_users_by_client"`
-			Sessions     int            `json:"sessions"`
-			Messages     int            `json:"messages"`
-			UserMessages int            `json:"user_messages"`
-		}{d.Format(time.DateOnly), daily, weekly, monthly, byClient, sum.Sessions, sum.UserMessages + sum.AssistantMessages, sum.UserMessages})
+		rows.Data = append(rows.Data, map[string]any{
+			"date":               d.Format(time.DateOnly),
+			"daily_active_users": daily, "weekly_active_users": weekly, "monthly_active_users": monthly,
+			"daily_active_users_by_client": byClient,
+			"sessions":                     sum.Sessions, "messages": sum.UserMessages + sum.AssistantMessages, "user_messages": sum.UserMessages,
+		})
 	})
-	return rows
 }
 
 // active counts the workers who used the product in the days that end with d.
@@ -342,60 +287,43 @@ func (a *Analytics) active(d time.Time, days int) (users int, byClient map[strin
 	byClient = map[string]int{}
 	for i := range a.workers {
 		for back := range days {
-			work, _ := a.on(&a.workers[i], d.Add(-time.Duration(back)*day))
-			if !work.used() {
-				continue
+			if work, _ := a.on(&a.workers[i], d.Add(-time.Duration(back)*day)); work.used() {
+				users++
+				for _, client := range work.Clients {
+					byClient[client]++
+				}
+				break
 			}
-			users++
-			for _, client := range work.Clients {
-				byClient[client]++
-			}
-			break
 		}
 	}
 	return users, byClient
 }
 
-func (a *Analytics) tokens(r *request, groupBy string) (rows []any, err error) {
-	switch groupBy {
-	case "":
-		a.days(r, func(d time.Time, byModel map[string]Work) {
-			sum := total(byModel)
-			rows = append(rows, struct {
-				Date       string `json:"date"`
-				Billable   int    `json:"billable_tokens"`
-				Input      int    `json:"input_tokens"`
-				Output     int    `json:"output_tokens"`
-				CacheRead  int    `json:"cache_read_tokens"`
-				CacheWrite int    `json:"cache_write_tokens"`
-				ByModel    []any  `json:"by_model"`
-				ByUser     []any  `json:"by_user"`
-			}{d.Format(time.DateOnly), sum.BillableTokens, sum.InputTokens, sum.OutputTokens, sum.CacheRead, sum.CacheWrite, []any{}, []any{}})
-		})
-	case "model":
-		a.days(r, func(d time.Time, byModel map[string]Work) {
-			for _, model := range slices.Sorted(maps.Keys(byModel)) {
-				if model == "" {
-					continue
-				}
-				rows = append(rows, struct {
-					Date     string `json:"date"`
-					GroupKey string `json:"group_key"`
-					Billable int    `json:"billable_tokens"`
-					Input    int    `json:"input_tokens"`
-					Output   int    `json:"output_tokens"`
-				}{d.Format(time.DateOnly), model, byModel[model].BillableTokens, byModel[model].InputTokens, byModel[model].OutputTokens})
-			}
-		})
-	default:
-		return nil, fmt.Errorf("group_by: %q is unknown", groupBy)
+func (a *Analytics) tokens(r *request, groupBy string, rows *rows) error {
+	if groupBy != "" && groupBy != "model" {
+		return fmt.Errorf("group_by: %q is unknown", groupBy)
 	}
-	return rows, nil
+	a.days(r, func(d time.Time, byModel map[string]Work) {
+		row := func(w Work) map[string]any {
+			row := map[string]any{"date": d.Format(time.DateOnly), "billable_tokens": w.BillableTokens, "input_tokens": w.InputTokens, "output_tokens": w.OutputTokens}
+			rows.Data = append(rows.Data, row)
+			return row
+		}
+		if groupBy == "" {
+			sum := total(byModel)
+			maps.Copy(row(sum), map[string]any{"cache_read_tokens": sum.CacheRead, "cache_write_tokens": sum.CacheWrite, "by_model": []any{}, "by_user": []any{}})
+			return
+		}
+		delete(byModel, "")
+		for _, model := range slices.Sorted(maps.Keys(byModel)) {
+			row(byModel[model])["group_key"] = model
+		}
+	})
+	return nil
 }
 
-// users adds the rows of a page of users. A page has so many users, and the cursor is the
-// id of the last one. The reference does not say what the limit counts in a range of
-// several days.
+// users adds the rows of a page, which has so many users. The cursor is the id of the last
+// one.
 func (a *Analytics) users(r *request, rows *rows) page {
 	p := page{number: max(1, a.handedOut[r.position(r.cursor)]), last: true}
 	users, next := 0, ""
@@ -413,14 +341,13 @@ func (a *Analytics) users(r *request, rows *rows) page {
 		users++
 		next = a.workers[i].ID
 	}
-	hasMore := !p.last
-	rows.Meta.HasMore = &hasMore
-	if p.last {
-		rows.Meta.NextCursor = json.RawMessage(a.unknowns.LastCursor)
-		return p
+	rows.Meta["has_more"] = !p.last
+	if !p.last {
+		a.handedOut[r.position(next)] = p.number + 1
+		rows.Meta["next_cursor"] = next
+	} else if a.unknowns.LastCursor != "" {
+		rows.Meta["next_cursor"] = json.RawMessage(a.unknowns.LastCursor)
 	}
-	a.handedOut[r.position(next)] = p.number + 1
-	rows.Meta.NextCursor = marshal(next)
 	return p
 }
 
@@ -429,7 +356,6 @@ func (r *request) position(cursor string) string {
 	return fmt.Sprint(r.first.Unix(), r.last.Unix(), r.limit, cursor)
 }
 
-// rowsOf returns the rows of a worker in the range.
 func (a *Analytics) rowsOf(w *Worker, number int, r *request) (rows []any) {
 	var sum Work
 	newest := r.first
@@ -496,14 +422,4 @@ func OnDay(day string, then Behavior) Behavior {
 		}
 		then(w, r, page)
 	}
-}
-
-// EditRows sends the answer of an endpoint of the analytics after change was made to
-// each of its rows.
-func EditRows(change func(row map[string]any)) Behavior {
-	return Edit(func(page map[string]any) {
-		for _, row := range page["data"].([]any) {
-			change(row.(map[string]any))
-		}
-	})
 }

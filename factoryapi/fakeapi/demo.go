@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// The pace of the simulation. Joining, leaving and stopping slow down while it
-// fills up, and go on at a crawl once it is full.
+// The pace of the simulation, which slows down while the organization fills up.
 const (
 	demoMembers = 960  // at the start
 	demoFull    = 1500 // approached within a day
@@ -21,17 +20,14 @@ const (
 	demoCrawl = 0.1               // of the pace at the start, at least
 
 	demoStep    = time.Second
-	demoCatchUp = 24 * time.Hour // the simulation skips what is further back
+	demoCatchUp = day // the simulation skips what is further back
 )
 
 // Demo is an [http.Handler] around a [Server]: the API of a simulated organization. It
 // has about 1,000 members in several teams and mail domains, and a past of two years.
-// Every minute a few people sign in and somebody joins; now and then somebody leaves or
-// loses interest.
-//
-// Its analytics tell that work and signing in are not the same: some work every day
-// without signing in, and some sign in and never work. A few consume most of the credits,
-// and one team does since it has discovered a dear model.
+// Every minute a few users sign in and somebody joins; now and then somebody leaves or
+// loses interest. Some work every day without signing in, and some sign in and never work.
+// A few consume most of the credits, and so does a team that has discovered a dear model.
 //
 // Pages of members take 20 to 60 ms. About one in 40 is refused with status 429, to be
 // retried after a second, or 500.
@@ -57,8 +53,7 @@ type demoMember struct {
 	habit habit
 }
 
-// NewDemo returns a demo whose simulation begins at now. Requests need
-// "Authorization: Bearer KEY".
+// NewDemo returns a demo that asks for this key and whose simulation begins at now.
 func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	org := NewOrganization()
 	left := newGenerator(^seed)
@@ -83,11 +78,14 @@ func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	for i := range 3 {
 		workers = append(workers, serviceAccount(fmt.Sprintf("user_01SERVICEACCOUNT000000000%d", i)))
 	}
-	for i := range demoLeft {
+	for range demoLeft {
 		m, h := left.member(now)
-		workers = append(workers, worker(m, h, now).until(now.Add(-time.Duration(2*i)*day)))
+		workers = append(workers, worker(m, h, now))
 	}
 	d.work.Add(workers...)
+	for i, w := range workers[len(workers)-demoLeft:] {
+		d.work.Stop(w.ID, now.Add(-time.Duration(2*i)*day))
+	}
 	d.work.SetLimits(Limits{Global: 150_000_000, OfUsers: map[string]int{workers[0].Email: 600_000_000, workers[1].Email: 400_000_000}})
 	d.server.SetAnalytics(d.work)
 	d.server.Inject(Fault{Path: UsersPath, Serve: d.answer})
@@ -100,10 +98,8 @@ func (d *Demo) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.server.ServeHTTP(w, r)
 }
 
-// now is the time in which the organization lives.
 func (d *Demo) now() time.Time { return d.began.Add(time.Since(d.started)) }
 
-// catchUp simulates until now.
 func (d *Demo) catchUp(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -122,8 +118,7 @@ func (d *Demo) step(now time.Time) {
 	// let it pass.
 	if d.happens(daily.pause(), float64(len(d.members))) {
 		m := oneOf(d.people.rng, d.members)
-		pause := m.habit.pause()
-		if pause > 0 && d.people.rng.Float64() < daily.pause().Seconds()/pause.Seconds() {
+		if pause := m.habit.pause(); pause > 0 && d.people.rng.Float64() < daily.pause().Seconds()/pause.Seconds() {
 			d.org.Update(m.id, func(m *Member) { m.LastSignInAt = timestamp(now) })
 		}
 	}

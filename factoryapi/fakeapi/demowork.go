@@ -18,8 +18,8 @@ const (
 	none                // never
 )
 
-// styleOf picks a style. Some who sign in rarely, or not any more, work every day; some
-// who sign in every day never work.
+// styleOf picks a style. Some who sign in every day never work, and some work every day
+// who do not sign in any more.
 func styleOf(rng *rand.Rand, h habit) style {
 	p := rng.Float64()
 	switch {
@@ -47,8 +47,8 @@ const (
 	dearSince = 24 * day // before the simulation begins
 )
 
-// worker makes the worker that a member is, who joined on a day. What it did on a day
-// depends on the id and the day alone.
+// worker makes the worker that a member is. What it did on a day depends on the id and the
+// day alone.
 func worker(m Member, h habit, now time.Time) Worker {
 	seed := seedOf(m.ID)
 	rng := rand.New(rand.NewPCG(seed, 0))

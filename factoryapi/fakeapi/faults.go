@@ -2,13 +2,11 @@ package fakeapi
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -30,14 +28,11 @@ func (f Fault) fits(path string, p page) bool {
 
 // Behavior answers a request in place of the API. page is the body that the API would
 // have sent with status 200; it may be changed, and not be kept. A behavior that waits
-// ends when the request's context does, which a server that has read the whole request
-// ends when the client goes away.
+// ends when the request's context does.
 type Behavior func(w http.ResponseWriter, r *http.Request, page []byte)
 
 // Status answers with an HTTP status, the error body of the API document and a header of
-// the given names and values, in turns:
-//
-//	Status(http.StatusTooManyRequests, "Retry-After", "7")
+// the given names and values in turns, such as "Retry-After", "7".
 func Status(code int, header ...string) Behavior {
 	serve := Refuse(code, "this request was chosen to fail")
 	for i := 0; i < len(header); i += 2 {
@@ -55,14 +50,9 @@ func Refuse(code int, detail string) Behavior {
 func Respond(status int, contentType, body string) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		w.Header().Set("Content-Type", contentType)
-		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body)
+		send(w, status, []byte(body))
 	}
 }
-
-// Redirect answers with status 302 and a Location.
-func Redirect(to string) Behavior { return Status(http.StatusFound, "Location", to) }
 
 // Edit sends the page after change was made to it. Numbers in it are of type
 // [json.Number].
@@ -79,7 +69,7 @@ func Edit(change func(page map[string]any)) Behavior {
 	}
 }
 
-// Cursor sends the page with this cursor to a next one, also on the last page.
+// Cursor sends the page with this cursor to a next one.
 func Cursor(cursor string) Behavior {
 	return Edit(func(page map[string]any) {
 		page["pagination"] = map[string]any{"hasMore": true, "nextCursor": cursor}
@@ -95,10 +85,16 @@ func Replace(old, new string) Behavior {
 }
 
 // EditUsers sends the page after change was made to each of its users.
-func EditUsers(change func(user map[string]any)) Behavior {
+func EditUsers(change func(user map[string]any)) Behavior { return editEach("users", change) }
+
+// EditRows sends the answer of an endpoint of the analytics after change was made to
+// each of its rows.
+func EditRows(change func(row map[string]any)) Behavior { return editEach("data", change) }
+
+func editEach(list string, change func(map[string]any)) Behavior {
 	return Edit(func(page map[string]any) {
-		for _, user := range page["users"].([]any) {
-			change(user.(map[string]any))
+		for _, element := range page[list].([]any) {
+			change(element.(map[string]any))
 		}
 	})
 }
@@ -125,7 +121,9 @@ func Large(size int) Behavior {
 }
 
 // CutJSON sends the first half of the page as a complete HTTP message.
-func CutJSON() Behavior { return Half(PageWith(http.StatusOK)) }
+func CutJSON() Behavior {
+	return func(w http.ResponseWriter, _ *http.Request, page []byte) { send(w, http.StatusOK, page[:len(page)/2]) }
+}
 
 // CutTransfer sends the first half of the page, of which it promised the whole, and
 // closes the connection.
@@ -140,8 +138,7 @@ func CutTransfer() Behavior {
 // by closing it otherwise.
 //
 // An [http.Transport] repeats a GET by itself when that happens on a connection that it
-// has used before. To be seen by the client, a reset needs a new connection, or has to
-// happen twice.
+// has used before.
 func Reset() Behavior {
 	return onConnection(func(conn net.Conn) {
 		if tcp, ok := conn.(interface{ SetLinger(seconds int) error }); ok {
@@ -166,7 +163,7 @@ func HangInBody() Behavior {
 }
 
 func sendHalf(w http.ResponseWriter, page []byte) {
-	promise(w, page)
+	promise(w, http.StatusOK, len(page))
 	_, _ = w.Write(page[:len(page)/2])
 	flush(w)
 }
@@ -174,7 +171,7 @@ func sendHalf(w http.ResponseWriter, page []byte) {
 // Trickle sends the page a byte at a time, with a pause between two.
 func Trickle(every time.Duration) Behavior {
 	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		promise(w, page)
+		promise(w, http.StatusOK, len(page))
 		for i := range page {
 			if i > 0 && !wait(r.Context(), every) {
 				return
@@ -239,45 +236,37 @@ func Compressed(then Behavior) Behavior {
 			sendError(w, r, http.StatusNotAcceptable, "this client does not ask for gzip")
 			return
 		}
+		w.Header().Set("Content-Encoding", "gzip")
+		zip := gzip.NewWriter(w)
+		then(zipped{w, zip}, r, page)
+		_ = zip.Close() // fails where the client has gone
+	}
+}
+
+type zipped struct {
+	http.ResponseWriter
+	zip *gzip.Writer
+}
+
+func (z zipped) Write(b []byte) (int, error) { return z.zip.Write(b) }
+func (z zipped) WriteHeader(status int) {
+	z.Header().Del("Content-Length") // of the answer before
+	z.ResponseWriter.WriteHeader(status)
+}
+
+// CutCompressed sends the first half of the compressed page as a complete HTTP message.
+func CutCompressed() Behavior {
+	return func(w http.ResponseWriter, _ *http.Request, page []byte) {
 		var body bytes.Buffer
 		zip := gzip.NewWriter(&body)
-		a := answer{ResponseWriter: w, body: zip}
-		then(&a, r, page)
-		_ = zip.Close() // the buffer takes everything
+		_, _ = zip.Write(page) // the buffer takes everything
+		_ = zip.Close()
 		w.Header().Set("Content-Encoding", "gzip")
-		a.send(body.Bytes())
+		send(w, http.StatusOK, body.Bytes()[:body.Len()/2])
 	}
 }
 
-// Half sends the first half of the answer of then as a complete HTTP message.
-func Half(then Behavior) Behavior {
-	return func(w http.ResponseWriter, r *http.Request, page []byte) {
-		var body bytes.Buffer
-		a := answer{ResponseWriter: w, body: &body}
-		then(&a, r, page)
-		a.send(body.Bytes()[:body.Len()/2])
-	}
-}
-
-// answer is what a behavior answers. Its status and its body are held back.
-type answer struct {
-	http.ResponseWriter
-	status int
-	body   io.Writer
-}
-
-func (a *answer) WriteHeader(status int)      { a.status = status }
-func (a *answer) Write(b []byte) (int, error) { return a.body.Write(b) }
-
-// send sends the answer with another body.
-func (a *answer) send(body []byte) {
-	a.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	a.ResponseWriter.WriteHeader(cmp.Or(a.status, http.StatusOK))
-	_, _ = a.ResponseWriter.Write(body)
-}
-
-// onConnection hands a request's connection over to serve, and closes it then. HTTP/2 has
-// none to hand over: there, the stream is reset.
+// onConnection hands a request's connection over to serve, and closes it then.
 func onConnection(serve func(net.Conn)) Behavior {
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -289,13 +278,5 @@ func onConnection(serve func(net.Conn)) Behavior {
 	}
 }
 
-// promise sends the header of an answer whose body is the whole page.
-func promise(w http.ResponseWriter, page []byte) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(page)))
-	w.WriteHeader(http.StatusOK)
-}
-
-// flush sends what was written so far. It fails where there is no connection or no longer
-// one, and then there is nothing to send.
+// flush sends what was written so far, if there is still a connection.
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }

@@ -16,7 +16,6 @@ import (
 // stopped, about 8 % never started. Mail domains and the metadata team, cost_center and
 // location are skewed: few values are frequent. Some members have no names, some no
 // metadata. Members with the same metadata share one map, which must not be changed.
-// Timestamps are in RFC 3339, in UTC, with milliseconds.
 func Generate(n int, seed uint64, now time.Time) []Member {
 	g := newGenerator(seed)
 	members := make([]Member, n)
@@ -39,16 +38,7 @@ const (
 
 // pause is the mean time between two sign-ins, 0 when there are none.
 func (h habit) pause() time.Duration {
-	switch h {
-	case daily:
-		return 2 * time.Hour
-	case weekly:
-		return 48 * time.Hour
-	case rare:
-		return 14 * 24 * time.Hour
-	default:
-		return 0
-	}
+	return [...]time.Duration{daily: 2 * time.Hour, weekly: 2 * day, rare: 14 * day, stopped: 0, invited: 0}[h]
 }
 
 // generator makes members up, one after another.
@@ -68,10 +58,9 @@ func newGenerator(seed uint64) *generator {
 		lastNames:  strings.Fields("Abara Bergman Costa Dimitrov Eriksen Fischer Garcia Haddad Ivanova Jansen Kimura Larsen Moreau Novak Okafor Petrov Quispe Rossi Sato Tanaka Ueda Varga Weber Xu Yilmaz Zeman"),
 		domains:    strings.Fields("acme.example labs.acme.example acme-robotics.example contractor.example emea.acme.example partner.example students.example"),
 	}
-	teams := strings.Fields("platform payments mobile data search security growth support research")
 	costCenters := strings.Fields("CC-1100 CC-1200 CC-2100 CC-2300 CC-4000")
 	locations := strings.Fields("Berlin Austin Toronto Singapore Warsaw Remote")
-	for _, team := range teams {
+	for team := range strings.FieldsSeq("platform payments mobile data search security growth support research") {
 		for range 32 { // enough combinations to look like people, few enough to be shared
 			g.metadata = append(g.metadata, map[string]string{
 				"team":        team,
@@ -85,8 +74,7 @@ func newGenerator(seed uint64) *generator {
 
 // member makes up somebody who joined in the two years before now.
 func (g *generator) member(now time.Time) (Member, habit) {
-	const years = 2 * 365 * 24 * time.Hour
-	age := scale(years, math.Pow(g.rng.Float64(), 1.5)) // most accounts are young, because the organization grew
+	age := scale(2*365*day, math.Pow(g.rng.Float64(), 1.5)) // most accounts are young, because the organization grew
 	h := g.habit(age)
 	m := g.person(now.Add(-age))
 
@@ -99,7 +87,7 @@ func (g *generator) member(now time.Time) (Member, habit) {
 	return m, h
 }
 
-// newcomer makes up somebody who joins now: most by signing in, some by being invited.
+// newcomer makes up somebody who joins now, most by signing in.
 func (g *generator) newcomer(now time.Time) (Member, habit) {
 	h := g.habit(0)
 	m := g.person(now)
@@ -112,11 +100,10 @@ func (g *generator) newcomer(now time.Time) (Member, habit) {
 	return m, h
 }
 
-// habit picks one for an account of this age. Invitations that nobody followed are more
-// frequent among new accounts; together they are about 8 % of all.
+// habit picks one for an account of this age. More of the new ones never sign in.
 func (g *generator) habit(age time.Duration) habit {
 	never := 0.06
-	if age < 90*24*time.Hour {
+	if age < 90*day {
 		never = 0.14
 	}
 	switch p := g.rng.Float64(); {
@@ -133,7 +120,6 @@ func (g *generator) habit(age time.Duration) habit {
 	}
 }
 
-// person makes up who it is.
 func (g *generator) person(created time.Time) Member {
 	g.made++
 	number := strconv.Itoa(g.made) // makes addresses unique
@@ -151,8 +137,7 @@ func (g *generator) person(created time.Time) Member {
 	return m
 }
 
-// id returns an id of the form that WorkOS uses: "user_" and a ULID, 48 bits of
-// milliseconds and 80 random ones in base 32.
+// id returns an id of the form that WorkOS uses: "user_" and a ULID.
 func (g *generator) id(created time.Time) string {
 	const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 	var id [len("user_") + 26]byte
@@ -170,7 +155,6 @@ func (g *generator) id(created time.Time) string {
 	return string(id[:])
 }
 
-// timestamp formats t as the API does.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // oneOf picks one of the values, all alike.

@@ -27,12 +27,10 @@ type Member struct {
 	Raw map[string]json.RawMessage `json:"-"`
 }
 
-// Organization is a list of members in the order in which the API lists them: that in
-// which they were added. It is safe for concurrent use. The zero value is an organization
-// without members.
+// Organization is a list of members in the order in which they were added, which is that
+// of the API. It is safe for concurrent use. Its zero value has no members.
 //
-// The maps of a member belong to the organization once the member was added, or was
-// returned by Members: they may be read, and changed only within Update.
+// The maps of its members may be read, and changed only within Update.
 type Organization struct {
 	mu      sync.RWMutex
 	entries []entry // by number, ascending
@@ -46,8 +44,7 @@ func NewOrganization(members ...Member) *Organization {
 	return o
 }
 
-// Add puts members at the end of the list. Ids are not compared: a member that is added
-// twice is listed twice.
+// Add puts members at the end of the list, also those that are there already.
 func (o *Organization) Add(members ...Member) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,18 +57,13 @@ func (o *Organization) Add(members ...Member) {
 
 // Remove takes all members with one of these ids off the list.
 func (o *Organization) Remove(ids ...string) {
-	gone := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		gone[id] = true
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.entries = slices.DeleteFunc(o.entries, func(e entry) bool { return gone[e.member.ID] })
+	o.entries = slices.DeleteFunc(o.entries, func(e entry) bool { return slices.Contains(ids, e.member.ID) })
 }
 
-// Update calls change with the first member that has this id, and keeps what it makes of
-// it, at the same place in the list. The maps it gets are never nil. Without such a
-// member nothing happens. change must not call the organization.
+// Update lets change change the first member that has this id, if there is one. Its maps
+// are never nil. change must not call the organization.
 func (o *Organization) Update(id string, change func(*Member)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,8 +72,7 @@ func (o *Organization) Update(id string, change func(*Member)) {
 		return
 	}
 	m := o.entries[i].member
-	m.Metadata = copied(m.Metadata) // Members may have handed out the old maps
-	m.Raw = copied(m.Raw)
+	m.Metadata, m.Raw = copied(m.Metadata), copied(m.Raw) // Members may have handed out the old maps
 	change(&m)
 	o.entries[i].member, o.entries[i].json = m, m.json()
 }
@@ -103,15 +94,8 @@ func (o *Organization) Members() []Member {
 	return members
 }
 
-// Len returns the number of members.
-func (o *Organization) Len() int {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return len(o.entries)
-}
-
-// entry is a place in the list. Its number is never used again, so that a cursor which
-// holds one keeps its position while members join and leave.
+// entry is a place in the list. Its number is never used again, so a cursor that holds it
+// keeps its position.
 type entry struct {
 	number uint64
 	member Member
@@ -131,16 +115,12 @@ func (o *Organization) page(from cursor, limit int) page {
 	defer o.mu.RUnlock()
 	first := sort.Search(len(o.entries), func(i int) bool { return o.entries[i].number > from.after })
 	end := min(first+limit, len(o.entries))
-	var pagination struct {
-		HasMore    bool    `json:"hasMore"`
-		NextCursor *string `json:"nextCursor"`
+	last := end == len(o.entries)
+	pagination := map[string]any{"hasMore": !last, "nextCursor": nil}
+	if !last {
+		pagination["nextCursor"] = cursor{after: o.entries[end-1].number, page: from.page + 1}.String()
 	}
-	if end < len(o.entries) {
-		next := cursor{after: o.entries[end-1].number, page: from.page + 1}.String()
-		pagination.HasMore, pagination.NextCursor = true, &next
-	}
-	// The members are JSON already: to have them checked again would take longer than the
-	// client takes to read them.
+	// The members are JSON already. To check them again takes longer than the client does.
 	body := append(make([]byte, 0, 32<<10), `{"users":[`...)
 	for i, e := range o.entries[first:end] {
 		if i > 0 {
@@ -149,19 +129,15 @@ func (o *Organization) page(from cursor, limit int) page {
 		body = append(body, e.json...)
 	}
 	body = append(append(append(body, `],"pagination":`...), marshal(pagination)...), '}')
-	return page{number: from.page, last: !pagination.HasMore, body: body}
+	return page{number: from.page, last: last, body: body}
 }
 
-// cursor is a position between two entries. The API document calls its text opaque; this
-// one is made of characters that a client must escape in a query, and of an escape that
-// must not be undone twice.
+// cursor is a position between two entries. Its text has characters that a client must
+// escape in a query, and an escape that must not be undone twice.
 type cursor struct {
 	after uint64 // the number of the entry before the page
 	page  int    // the number of the page
 }
-
-// start is where a listing begins.
-func start() cursor { return cursor{after: 0, page: 1} }
 
 const cursorForm = "after+%d/page=%d&100%%25"
 
@@ -176,7 +152,6 @@ func parseCursor(text string) (cursor, error) {
 	return c, nil
 }
 
-// json returns m as the API sends it.
 func (m Member) json() []byte {
 	if m.Metadata == nil {
 		m.Metadata = map[string]string{}

@@ -80,8 +80,8 @@ func TestOrganizationListsAMemberAddedTwiceTwice(t *testing.T) {
 		t.Errorf("listed %v", got)
 	}
 	org.Remove(m.ID)
-	if org.Len() != 0 {
-		t.Errorf("%d members remain", org.Len())
+	if rest := org.Members(); len(rest) != 0 {
+		t.Errorf("%d members remain", len(rest))
 	}
 }
 

@@ -3,16 +3,15 @@
 // and the limits of credits, with paging, bearer key and error bodies. An [Organization] holds the members,
 // and [Analytics] hold what they did. A [Server] serves both and, when told to, answers
 // as badly as a real server can. A [Demo] is an organization that lives.
-//
-// Where the document is silent (which status refuses a limit of 0, what a cursor looks
-// like), the comments say what was chosen.
 package fakeapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,9 +21,8 @@ import (
 // UsersPath is the endpoint's path below the base URL.
 const UsersPath = "/api/v0/organization/users"
 
-// Bounds and default of the query parameter limit, from the API document.
+// Bound and default of the query parameter limit, from the API document.
 const (
-	minLimit     = 1
 	maxLimit     = 100
 	defaultLimit = 20
 )
@@ -33,13 +31,12 @@ const (
 // key, its latency, its faults and its organization change.
 //
 // It refuses, with the documented error body: a key that is missing or wrong (401, before
-// anything else is looked at), another path (404), another method than GET (405), and a
-// limit outside 1-100 or a cursor that is none of its own (400). The document names 401,
-// 403 and 500 only; the other statuses are a choice of this package.
+// anything else), another path (404), another method than GET (405), and a limit outside
+// 1-100 or a cursor that is none of its own (400).
 type Server struct {
 	org *Organization
 
-	mu        sync.Mutex
+	guarded
 	key       string
 	latency   time.Duration
 	analytics *Analytics // nil: not enabled
@@ -62,8 +59,13 @@ func NewServer(org *Organization, key string) *Server {
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	key, latency, analytics := s.enter()
-	defer s.leave()
+	s.mu.Lock()
+	s.stats.Requests++
+	s.stats.InFlight++
+	s.stats.MaxConcurrent = max(s.stats.MaxConcurrent, s.stats.InFlight)
+	key, latency, analytics := s.key, s.latency, s.analytics
+	s.mu.Unlock()
+	defer s.locked(func() { s.stats.InFlight-- })
 
 	if !wait(r.Context(), latency) {
 		return
@@ -74,7 +76,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sendError(w, r, http.StatusUnauthorized, "API key missing or invalid")
 		return
 	case r.URL.Path != UsersPath && !isAnalytics:
-		sendError(w, r, http.StatusNotFound, "nothing at this path")
+		sendError(w, r, http.StatusNotFound, errNoEndpoint.Error())
 		return
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
@@ -84,98 +86,66 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		sendError(w, r, http.StatusForbidden, "analytics are not enabled for this organization")
 		return
 	}
-	page, ok, err := page{}, true, error(nil)
-	if isAnalytics {
-		page, ok, err = analytics.page(r.URL.Path, r.URL.Query())
-	} else {
-		page, err = s.page(r.URL.RawQuery)
-	}
-	switch {
-	case !ok:
-		sendError(w, r, http.StatusNotFound, "nothing at this path")
-		return
+	switch page, err := s.page(r.URL, analytics); {
+	case errors.Is(err, errNoEndpoint):
+		sendError(w, r, http.StatusNotFound, err.Error())
 	case err != nil:
 		sendError(w, r, http.StatusBadRequest, err.Error())
-		return
+	default:
+		s.behaviorFor(r.URL.Path, page)(w, r, page.body)
 	}
-	if spoil := s.faultFor(r.URL.Path, page); spoil != nil {
-		spoil(w, r, page.body)
-		return
-	}
-	send(w, http.StatusOK, page.body)
+}
+
+var errNoEndpoint = errors.New("nothing at this path")
+
+// guarded is something of which one goroutine at a time has the state.
+type guarded struct{ mu sync.Mutex }
+
+func (g *guarded) locked(do func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	do()
 }
 
 // SetKey makes key the only one accepted, by requests that arrive from now on.
-func (s *Server) SetKey(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.key = key
-}
+func (s *Server) SetKey(key string) { s.locked(func() { s.key = key }) }
 
 // SetAnalytics serves the analytics of the organization. Without them, requests for the
 // analytics get a 403.
-func (s *Server) SetAnalytics(a *Analytics) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.analytics = a
-}
+func (s *Server) SetAnalytics(a *Analytics) { s.locked(func() { s.analytics = a }) }
 
 // SetLatency makes requests that arrive from now on wait for d before they are looked at.
-// The wait ends early, without an answer, when the request's context does.
-func (s *Server) SetLatency(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.latency = d
-}
+func (s *Server) SetLatency(d time.Duration) { s.locked(func() { s.latency = d }) }
 
 // Inject adds faults behind those already there. A request is spoilt by the first that
 // fits it. Requests that the server refuses anyhow are left alone.
 func (s *Server) Inject(faults ...Fault) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = append(s.faults, faults...)
+	s.locked(func() { s.faults = append(s.faults, faults...) })
 }
 
 // ClearFaults forgets all faults. Answers that they have begun are not cut short.
-func (s *Server) ClearFaults() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = nil
-}
+func (s *Server) ClearFaults() { s.locked(func() { s.faults = nil }) }
 
 // Stats returns the counts so far.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
+func (s *Server) Stats() (stats Stats) {
+	s.locked(func() { stats = s.stats })
+	return stats
 }
 
-func (s *Server) enter() (key string, latency time.Duration, analytics *Analytics) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.Requests++
-	s.stats.InFlight++
-	s.stats.MaxConcurrent = max(s.stats.MaxConcurrent, s.stats.InFlight)
-	return s.key, s.latency, s.analytics
-}
-
-func (s *Server) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.InFlight--
-}
-
-// page returns the page that a query asks for. Its errors are details for the answer.
-func (s *Server) page(rawQuery string) (page, error) {
-	query, err := url.ParseQuery(rawQuery)
+// page returns the page that a URL asks for. Its errors are details for the answer.
+func (s *Server) page(u *url.URL, analytics *Analytics) (page, error) {
+	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return page{}, fmt.Errorf("query: %w", err)
+	}
+	if u.Path != UsersPath {
+		return analytics.page(u.Path, query)
 	}
 	limit, err := limitOf(query)
 	if err != nil {
 		return page{}, err
 	}
-	from := start()
+	from := cursor{page: 1}
 	if query.Has("cursor") {
 		if from, err = parseCursor(query.Get("cursor")); err != nil {
 			return page{}, err
@@ -189,14 +159,14 @@ func limitOf(query url.Values) (int, error) {
 		return defaultLimit, nil
 	}
 	limit, err := strconv.Atoi(query.Get("limit"))
-	if err != nil || limit < minLimit || limit > maxLimit {
-		return 0, fmt.Errorf("limit: %q is not a number from %d to %d", query.Get("limit"), minLimit, maxLimit)
+	if err != nil || limit < 1 || limit > maxLimit {
+		return 0, fmt.Errorf("limit: %q is not a number from 1 to %d", query.Get("limit"), maxLimit)
 	}
 	return limit, nil
 }
 
-// faultFor returns the behavior that spoils the page p of a path, nil when none does.
-func (s *Server) faultFor(path string, p page) Behavior {
+// behaviorFor returns what happens to the page p of a path.
+func (s *Server) behaviorFor(path string, p page) Behavior {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.faults {
@@ -205,52 +175,48 @@ func (s *Server) faultFor(path string, p page) Behavior {
 			continue
 		}
 		serve := f.Serve
-		switch f.Times {
-		case 0: // forever
-		case 1:
-			s.faults = append(s.faults[:i], s.faults[i+1:]...)
-		default:
+		if f.Times == 1 {
+			s.faults = slices.Delete(s.faults, i, i+1)
+		} else if f.Times > 1 { // 0: forever
 			f.Times--
 		}
 		s.stats.Faulted++
 		return serve
 	}
-	return nil
+	return PageWith(http.StatusOK)
 }
 
-// errorBody is the body of an error: as in the API document, or with a request id in
+// sendError sends the body of an error: as in the API document, or with a request id in
 // place of the metadata, as in the reference of the analytics.
-type errorBody struct {
-	Detail    string          `json:"detail"`
-	Status    int             `json:"status"`
-	Title     string          `json:"title"`
-	Metadata  *map[string]any `json:"metadata,omitempty"`
-	RequestID string          `json:"requestId,omitempty"`
-}
-
 func sendError(w http.ResponseWriter, r *http.Request, status int, detail string) {
-	body := errorBody{Detail: detail, Status: status, Title: http.StatusText(status)}
+	body := map[string]any{"detail": detail, "status": status, "title": http.StatusText(status)}
 	if strings.HasPrefix(r.URL.Path, AnalyticsPath) {
-		body.RequestID = "req_01"
+		body["requestId"] = "req_01"
 	} else {
-		body.Metadata = &map[string]any{}
+		body["metadata"] = struct{}{}
 	}
 	send(w, status, marshal(body))
 }
 
-// send writes a whole answer. A failing write means that the client went away: nobody is
-// left to tell.
+// send writes a whole answer. Where that fails, the client went away.
 func send(w http.ResponseWriter, status int, body ...[]byte) {
 	size := 0
 	for _, part := range body {
 		size += len(part)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(size))
-	w.WriteHeader(status)
+	promise(w, status, size)
 	for _, part := range body {
 		_, _ = w.Write(part)
 	}
+}
+
+// promise sends the header of an answer, of JSON unless another type is set.
+func promise(w http.ResponseWriter, status, size int) {
+	if _, ok := w.Header()["Content-Type"]; !ok {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(size))
+	w.WriteHeader(status)
 }
 
 // wait reports whether d passed before ctx ended.
@@ -258,12 +224,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	waiting, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-waiting.Done()
+	return ctx.Err() == nil
 }

@@ -136,7 +136,7 @@ func TestARefusalSaysWhatItMeansAndNeeds(t *testing.T) {
 		{"404", fakeapi.Fault{Serve: fakeapi.Status(404)}, []string{"HTTP 404", "base URL"}},
 		{"429", fakeapi.Fault{Serve: fakeapi.Status(429)}, []string{"HTTP 429", "--collector.cache-ttl"}},
 		{"500", fakeapi.Fault{Serve: fakeapi.Status(500)}, []string{"HTTP 500", "API itself"}},
-		{"redirect", fakeapi.Fault{Serve: fakeapi.Redirect("https://elsewhere.example/")}, []string{"HTTP 302", "elsewhere.example", "Give that URL"}},
+		{"redirect", fakeapi.Fault{Serve: fakeapi.Status(302, "Location", "https://elsewhere.example/")}, []string{"HTTP 302", "elsewhere.example", "Give that URL"}},
 		{"web page", fakeapi.Fault{Serve: html}, []string{"invalid_response", "web page", "--factory.url"}},
 		{"rubbish", fakeapi.Fault{Serve: fakeapi.CutJSON()}, []string{"invalid_response", "open an issue"}},
 		{"timeout", fakeapi.Fault{Serve: fakeapi.Hang()}, []string{"timeout", "--factory.request-timeout"}},

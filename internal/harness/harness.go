@@ -5,6 +5,7 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,11 +64,27 @@ func CheckNoKey(t testing.TB, where, text, key string) {
 }
 
 // Serve serves handler on a network in memory until the test ends.
-func Serve(t testing.TB, handler http.Handler) *fakeapi.Pipe {
+func Serve(t testing.TB, handler http.Handler) *Pipe {
 	t.Helper()
-	pipe, stop := fakeapi.Serve(handler)
+	return ServeWith(t, &http.Server{Handler: handler})
+}
+
+// ServeWith lets server serve on a network in memory until the test ends, with TLS if it
+// is configured for that.
+func ServeWith(t testing.TB, server *http.Server) *Pipe {
+	t.Helper()
+	pipe := NewPipe()
+	served := make(chan error, 1)
+	go func() {
+		if server.TLSConfig != nil {
+			served <- server.ServeTLS(pipe, "", "")
+		} else {
+			served <- server.Serve(pipe)
+		}
+	}()
 	t.Cleanup(func() {
-		if err := stop(); err != nil {
+		server.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 			t.Error(err)
 		}
 	})

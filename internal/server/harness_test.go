@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -34,14 +33,14 @@ type settings struct {
 type exporter struct {
 	*Server
 	api     *fakeapi.Server
-	network *fakeapi.Pipe
+	network *harness.Pipe
 	logs    *output
 }
 
 func newExporter(t testing.TB, s settings) *exporter {
 	t.Helper()
 	e := newServer(t, s)
-	e.network = servePipe(t, e.http)
+	e.network = harness.ServeWith(t, e.http)
 	return e
 }
 
@@ -72,34 +71,13 @@ func defaults(cfg Config) Config {
 	return cfg
 }
 
-// servePipe serves on a network in memory until the test ends, with TLS if the server is
-// configured for it.
-func servePipe(t testing.TB, server *http.Server) *fakeapi.Pipe {
-	pipe := fakeapi.NewPipe()
-	served := make(chan error)
-	go func() {
-		if server.TLSConfig != nil {
-			served <- server.ServeTLS(pipe, "", "")
-		} else {
-			served <- server.Serve(pipe)
-		}
-	}()
-	t.Cleanup(func() {
-		server.Close()
-		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	return pipe
-}
-
 // get sends a request on a connection of its own.
-func get(t testing.TB, network *fakeapi.Pipe, path string, header ...string) (status int, _ http.Header, body string) {
+func get(t testing.TB, network *harness.Pipe, path string, header ...string) (status int, _ http.Header, body string) {
 	t.Helper()
 	return ask(t, network, http.MethodGet, path, header...)
 }
 
-func ask(t testing.TB, network *fakeapi.Pipe, method, path string, header ...string) (status int, _ http.Header, body string) {
+func ask(t testing.TB, network *harness.Pipe, method, path string, header ...string) (status int, _ http.Header, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DialContext: network.DialContext, DisableKeepAlives: true, DisableCompression: true}}
 	return harness.Fetch(t, client, method, "http://exporter"+path, header...)
@@ -121,7 +99,7 @@ const timeoutHeader = "X-Prometheus-Scrape-Timeout-Seconds"
 const scrapeRequest = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"
 
 // connect opens a connection that is closed when the test ends.
-func connect(t testing.TB, network *fakeapi.Pipe) net.Conn {
+func connect(t testing.TB, network *harness.Pipe) net.Conn {
 	t.Helper()
 	conn, err := network.DialContext(t.Context(), "tcp", "exporter:80")
 	if err != nil {

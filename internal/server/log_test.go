@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"factory_exporter/internal/harness"
 	"io"
 	"net"
 	"net/http"
@@ -14,8 +15,6 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
-
-	"factory_exporter/factoryapi/fakeapi"
 )
 
 // Accepting fails, as without file descriptors, until the listener is closed.
@@ -45,7 +44,7 @@ func TestServerLogsWhatKeepsItFromAnswering(t *testing.T) {
 				e := newServer(t, settings{})
 				server := e.http
 				server.Handler = test.handler
-				pipe := fakeapi.NewPipe()
+				pipe := harness.NewPipe()
 				var listener net.Listener = pipe
 				if test.fails {
 					listener = failingListener{pipe}

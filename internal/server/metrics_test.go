@@ -104,7 +104,7 @@ func TestScrapeOverHTTP2WaitsLongerThanTheServersTimeouts(t *testing.T) {
 		e.api.SetLatency(latency)
 		e.http.TLSConfig = &tls.Config{Certificates: certified.TLS.Certificates}
 		transport := &http.Transport{
-			DialContext:       servePipe(t, e.http).DialContext,
+			DialContext:       harness.ServeWith(t, e.http).DialContext,
 			TLSClientConfig:   &tls.Config{RootCAs: certified.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs},
 			ForceAttemptHTTP2: true,
 		}
@@ -164,7 +164,7 @@ func newSlowPage(t *testing.T, maxRequests int, takes time.Duration) *slowPage {
 	p := &slowPage{exporter: newServer(t, settings{members: 3, server: Config{MaxRequests: maxRequests}}), takes: takes}
 	p.http.Handler = newMetricsPage(p.cfg, p.users, p.logger, func(prometheus.Collector) http.Handler { return http.HandlerFunc(p.make) })
 	t.Cleanup(p.running.Wait)
-	p.network = servePipe(t, p.http)
+	p.network = harness.ServeWith(t, p.http)
 	return p
 }
 
@@ -343,7 +343,7 @@ func TestUnreadAnswersGiveTheirPlacesBack(t *testing.T) {
 				e.http.Protocols = new(http.Protocols)
 				e.http.Protocols.SetHTTP1(true)
 				e.http.Protocols.SetUnencryptedHTTP2(true)
-				e.network = servePipe(t, e.http)
+				e.network = harness.ServeWith(t, e.http)
 				scrape := func() (status int, body string, took time.Duration) {
 					begin := time.Now()
 					status, _, body = get(t, e.network, "/metrics")

@@ -1,10 +1,8 @@
-package fakeapi
+package harness
 
 import (
 	"context"
-	"errors"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 )
@@ -24,25 +22,6 @@ var _ net.Listener = (*Pipe)(nil)
 // NewPipe returns an open Pipe. Under synctest it has to be made within the bubble.
 func NewPipe() *Pipe {
 	return &Pipe{accept: make(chan net.Conn), closed: make(chan struct{})}
-}
-
-// Serve serves handler on a new Pipe until stop is called: over HTTP/1.1, or HTTP/2 if
-// the client begins with it. stop closes all connections, waits for the end, and returns
-// what went wrong meanwhile.
-func Serve(handler http.Handler) (pipe *Pipe, stop func() error) {
-	pipe = NewPipe()
-	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(true)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(pipe) }()
-	return pipe, func() error {
-		closing := server.Close()
-		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
-			return errors.Join(closing, err)
-		}
-		return closing
-	}
 }
 
 // Accept waits for a connection. After Close the error is [net.ErrClosed].
