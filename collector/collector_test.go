@@ -1,7 +1,9 @@
 package collector_test
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -90,48 +92,29 @@ func TestAnAttributeInOtherLettersIsToldOnce(t *testing.T) {
 
 func TestDescribeAndCollectAgree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, everything(t))
-		described, collected := map[string]bool{}, map[string]bool{}
-		descs := make(chan *prometheus.Desc)
-		go func() { f.Describe(descs); close(descs) }()
-		for d := range descs {
-			if described[d.String()] {
-				t.Errorf("described twice: %s", d)
-			}
-			described[d.String()] = true
-		}
-		metrics := make(chan prometheus.Metric)
-		go func() { f.Collect(metrics); close(metrics) }()
-		for m := range metrics {
-			collected[m.Desc().String()] = true
-		}
-		for d := range described {
-			if !collected[d] {
-				t.Errorf("described, not collected: %s", d)
-			}
-		}
-		for d := range collected {
-			if !described[d] {
-				t.Errorf("collected, not described: %s", d)
-			}
+		if described, collected := descsOf(newFixture(t, everything(t))); !maps.Equal(described, collected) {
+			t.Errorf("described %q, collected %q", slices.Sorted(maps.Keys(described)), slices.Sorted(maps.Keys(collected)))
 		}
 	})
 }
 
-func TestMetricsLint(t *testing.T) {
-	for name, fault := range map[string]fakeapi.Behavior{
-		"of an organization":       nil,
-		"of failures":              fakeapi.Status(http.StatusInternalServerError),
-		"of another kind of those": fakeapi.CutJSON(),
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f := newFixture(t, everything(t))
-				if fault != nil {
-					f.api.Inject(fakeapi.Fault{Serve: fault})
-				}
-				lint(t, f.Collector)
-			})
-		})
+// descsOf returns what a collector describes, and what it collects.
+func descsOf(c prometheus.Collector) (described, collected map[string]bool) {
+	described, collected = map[string]bool{}, map[string]bool{}
+	descs := make(chan *prometheus.Desc)
+	go func() { c.Describe(descs); close(descs) }()
+	for d := range descs {
+		described[d.String()] = true
 	}
+	metrics := make(chan prometheus.Metric)
+	go func() { c.Collect(metrics); close(metrics) }()
+	for m := range metrics {
+		collected[m.Desc().String()] = true
+	}
+	return described, collected
+}
+
+func TestMetricsLint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { lint(t, newFixture(t, everything(t)).Collector) })
+	lint(t, collector.NewRequestMetrics(true))
 }

@@ -12,6 +12,7 @@ import (
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 // readingTimes scrapes every half an hour and returns when requests for activity arrived.
@@ -195,42 +196,13 @@ func (n slowList) Pages(context.Context) iter.Seq2[[]factoryapi.User, error] {
 	}
 }
 
-// fastUse is the analytics of so many users who work every day.
-type fastUse int
-
-func (n fastUse) Activity(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Activity, error) {
-	return map[factoryapi.Day]factoryapi.Activity{days.Last: {}}, nil
-}
-
-func (n fastUse) Tokens(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Tokens, error) {
-	return map[factoryapi.Day]factoryapi.Tokens{days.Last: {}}, nil
-}
-
-func (n fastUse) CreditsByModel(context.Context, factoryapi.Days) (map[factoryapi.Day]map[string]float64, error) {
-	return nil, nil
-}
-
-func (n fastUse) CreditLimits(context.Context) (factoryapi.CreditLimits, error) {
-	return factoryapi.CreditLimits{}, nil
-}
-
-func (n fastUse) Usage(context.Context, factoryapi.Day) iter.Seq2[[]factoryapi.Usage, error] {
-	return func(yield func([]factoryapi.Usage, error) bool) {
-		for i := range n {
-			if !yield([]factoryapi.Usage{{UserID: fmt.Sprint(i), Sessions: factoryapi.Number{Value: 1, Valid: true}}}, nil) {
-				return
-			}
-		}
-	}
-}
-
 // How many users there may be depends on the number of members, so a large reading waits
 // for the first listing.
 func TestReadingOfALargeOrganizationBeforeItsListing(t *testing.T) {
 	for members, up := range map[slowList]float64{50_000: 1, 20_000: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			sleepUntil(may31)
-			c := collector.New(members, collector.Config{Census: windows("1d"), Analytics: fastUse(50_000)})
+			c := collector.New(members, collector.Config{Census: windows("1d"), Analytics: harness.Use{Rows: 50_000, IDs: 50_000}})
 			defer c.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
-	"factory_exporter/factoryapi/fakeapi"
 )
 
 func TestRequestMetricsStartAtZero(t *testing.T) {
@@ -109,29 +107,6 @@ func TestRequestMetricsDurationIsNativeAndClassic(t *testing.T) {
 		}
 	})
 }
-
-func TestRequestMetricsOfTheClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: members("a", "b", "c"), client: factoryapi.Config{PageSize: 1, MaxRetries: 2, RequestTimeout: 10 * time.Second}})
-		f.api.Inject(
-			fakeapi.Fault{Page: 1, Times: 1, Serve: fakeapi.Status(http.StatusTooManyRequests)},
-			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.Hang()},
-			fakeapi.Fault{Page: 2, Times: 1, Serve: fakeapi.CutTransfer()},
-			fakeapi.Fault{Page: 3, Times: 1, Serve: fakeapi.Status(http.StatusBadGateway)},
-		)
-		got := f.scrape(t, t.Context())
-		got.Check(t, "after retries", samples{
-			"factory_up": 1, "factory_users": 3, "factory_api_requests_total": 7,
-			errorsOf("429"): 1, errorsOf("timeout"): 1, errorsOf("connection"): 1, errorsOf("502"): 1,
-			"factory_api_request_duration_seconds_count": 7, "factory_api_request_duration_seconds_sum": 10,
-		})
-		if n := got.Sum("factory_api_errors_total"); n != 4 {
-			t.Errorf("%v errors in all, want 4", n)
-		}
-	})
-}
-
-func TestRequestMetricsLint(t *testing.T) { lint(t, collector.NewRequestMetrics(true)) }
 
 func errorsOf(status string) string {
 	return fmt.Sprintf("factory_api_errors_total{status=%q}", status)

@@ -1,7 +1,6 @@
 package census_test
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,13 +28,6 @@ func TestParseAttribute(t *testing.T) {
 		if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, strconv.Quote(name)) || !utf8.ValidString(text) {
 			t.Errorf("%q: the error does not name it in one line: %s", name, text)
 		}
-	}
-}
-
-func TestAttributesOfOneNameAreEqual(t *testing.T) {
-	same := harness.Attributes(t, "metadata.team", "metadata.team", "metadata.Team", "email_domain")
-	if same[0] != same[1] || same[0] == same[2] || same[0] == same[3] {
-		t.Errorf("attributes %q", same)
 	}
 }
 
@@ -72,38 +64,14 @@ func TestAttributeEmailDomain(t *testing.T) {
 	}
 }
 
+// What Get makes of values that are no text is told in factoryapi/users_test.go.
 func TestAttributeMetadata(t *testing.T) {
-	metadata := func(object string) fakeapi.Member {
-		return fakeapi.Member{ID: "user_1", Raw: map[string]json.RawMessage{"metadata": json.RawMessage(object)}}
-	}
-	for _, tt := range []struct {
-		name      string
-		attribute string
-		member    fakeapi.Member
-		want      string
-	}{
-		{"as it is", "metadata.team", metadata(`{"team":" Data & AI "}`), " Data & AI "},
-		{"no such key", "metadata.team", metadata(`{"Team":"x","teams":"y","tea":"z"}`), ""},
-		{"empty", "metadata.team", metadata(`{"team":""}`), ""},
-		{"a key with dots", "metadata.a.b", metadata(`{"a":{"b":"no"},"a.b":"yes"}`), "yes"},
-		{"a key with a prefix of its own", "metadata.metadata.team", metadata(`{"metadata.team":"x"}`), "x"},
-		{"a number by its text", "metadata.cost", metadata(`{"cost":1.50}`), "1.50"},
-		{"a boolean by its text", "metadata.admin", metadata(`{"admin":false}`), "false"},
-		{"null", "metadata.team", metadata(`{"team":null}`), ""},
-		{"an object", "metadata.team", metadata(`{"team":{"team":"x"}}`), ""},
-		{"an array", "metadata.team", metadata(`{"team":["x"]}`), ""},
-		{"metadata is null", "metadata.team", metadata(`null`), ""},
-		{"metadata is absent", "metadata.team", metadata(""), ""},
-		{"metadata is no object", "metadata.team", metadata(`"team"`), ""},
+	user := harness.Users(t, fakeapi.Member{ID: "user_1", Metadata: map[string]string{"team": " Data & AI ", "a.b": "yes", "metadata.team": "x", "Site": "y"}})[0]
+	for name, want := range map[string]string{
+		"metadata.team": " Data & AI ", "metadata.a.b": "yes", "metadata.metadata.team": "x", "metadata.site": "", "metadata.a": "",
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if len(tt.member.Raw["metadata"]) == 0 {
-				tt.member.Raw["metadata"] = nil // removes the field
-			}
-			users := harness.Users(t, tt.member)
-			if got := harness.Attributes(t, tt.attribute)[0].Of(&users[0]); got != tt.want {
-				t.Errorf("%q, want %q", got, tt.want)
-			}
-		})
+		if got := harness.Attributes(t, name)[0].Of(&user); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package census_test
 
 import (
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"reflect"
@@ -78,23 +77,7 @@ func TestCensusOfOneUser(t *testing.T) {
 			if counts.Users != 1 || counts.Duplicates != 0 {
 				t.Errorf("%d users, %d duplicates", counts.Users, counts.Duplicates)
 			}
-			if w := counts.Windows[0]; w.Active+w.Idle+quiet(user, week) != 1 && readable(user) {
-				t.Errorf("%+v and %d new that did not sign in are not one user", w, quiet(user, week))
-			}
 		})
-	}
-}
-
-func TestCensusOfNobody(t *testing.T) {
-	got := count(windows("1d", "7d"))
-	if got.Users != 0 || got.NeverSignedIn != 0 || got.SignInAges.Count != 0 || got.SignInAges.Sum != 0 {
-		t.Errorf("counts %+v", got)
-	}
-	if want := make([]census.WindowCounts, 2); !slices.Equal(got.Windows, want) {
-		t.Errorf("windows %+v, want %+v", got.Windows, want)
-	}
-	if len(got.SignInAges.Buckets) == 0 {
-		t.Error("the histogram has no buckets")
 	}
 }
 
@@ -139,34 +122,6 @@ func TestCensusCountsTheFirstOfDuplicates(t *testing.T) {
 	}
 }
 
-func TestCensusTellsIDsApartByTheirCase(t *testing.T) {
-	if got := count(census.Config{}, factoryapi.User{ID: "user_a"}, factoryapi.User{ID: "user_A"}); got.Users != 2 || got.Duplicates != 0 {
-		t.Errorf("%d users, %d duplicates", got.Users, got.Duplicates)
-	}
-}
-
-func TestCensusHistogramHasWholeDaysAndTheirEdges(t *testing.T) {
-	bounds := bucketDays(t)
-	if len(bounds) < 4 {
-		t.Fatalf("buckets of %v days", bounds)
-	}
-	for _, days := range bounds {
-		for _, tt := range []struct {
-			age    time.Duration
-			within uint64
-		}{
-			{time.Duration(days)*day - 1, 1},
-			{time.Duration(days) * day, 1},
-			{time.Duration(days)*day + 1, 0},
-		} {
-			got := count(census.Config{}, factoryapi.User{ID: "a", LastSignInAt: ago(tt.age)}).SignInAges
-			if n := got.Buckets[(time.Duration(days) * day).Seconds()]; n != tt.within || got.Count != 1 {
-				t.Errorf("age %s: bucket of %d days has %d, want %d; count %d", tt.age, days, n, tt.within, got.Count)
-			}
-		}
-	}
-}
-
 func TestCensusHistogramSum(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -187,15 +142,6 @@ func TestCensusHistogramSum(t *testing.T) {
 				t.Errorf("sum %v of %d, want %v of %d", got.Sum, got.Count, tt.want, len(users))
 			}
 		})
-	}
-}
-
-func TestCensusHistogramLeavesOutWhoNeverSignedIn(t *testing.T) {
-	got := count(census.Config{},
-		factoryapi.User{ID: "never"}, factoryapi.User{ID: "unreadable", LastSignInAt: unreadable}, factoryapi.User{ID: "yesterday", LastSignInAt: ago(day)},
-	).SignInAges
-	if got.Count != 1 || got.Sum != day.Seconds() {
-		t.Errorf("count %d, sum %v", got.Count, got.Sum)
 	}
 }
 
@@ -329,40 +275,6 @@ func idsOf(counts census.Counts) (ids []string) {
 		ids = append(ids, member.ID)
 	}
 	return ids
-}
-
-func TestCensusKeepsMembersOnlyIfAsked(t *testing.T) {
-	users := []factoryapi.User{
-		{ID: "a", CreatedAt: ago(2 * day), LastSignInAt: ago(day)},
-		{ID: "b", CreatedAt: unreadable},
-	}
-	if got := count(census.Config{}, users...).PerUser; len(got) != 0 {
-		t.Errorf("members %+v", got)
-	}
-	got := count(census.Config{PerUser: true}, users...).PerUser
-	want := []census.UserTimes{
-		{ID: "a", CreatedAt: ago(2 * day), LastSignInAt: ago(day)},
-		{ID: "b", CreatedAt: unreadable},
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("members %+v, want %+v", got, want)
-	}
-}
-
-func TestCensusCountsAreOfThatMoment(t *testing.T) {
-	cfg := windows("7d")
-	cfg.GroupBy, cfg.GroupLimit, cfg.PerUser = harness.Attributes(t, "email_domain"), 1, true
-	c := counted(cfg, maphash.MakeSeed())
-	first := []factoryapi.User{{ID: "1", Email: "1@x", LastSignInAt: ago(0)}, {ID: "2", Email: "2@y"}, {ID: "3"}}
-	c.Add(first...)
-	got := c.Counts()
-	if again := c.Counts(); !reflect.DeepEqual(got, again) {
-		t.Errorf("counts\n%+v, and again\n%+v", got, again)
-	}
-	c.Add(factoryapi.User{ID: "4", Email: "4@x", LastSignInAt: ago(0)}, factoryapi.User{ID: "5", Email: "5@y"}, factoryapi.User{ID: "6", LastSignInAt: ago(0)})
-	if want := count(cfg, first...); !reflect.DeepEqual(got, want) {
-		t.Errorf("users that came later changed the counts to\n%+v, from\n%+v", got, want)
-	}
 }
 
 // FuzzCensus holds counts against each other, and against a user by user reading of
@@ -575,14 +487,6 @@ func bucketDays(t testing.TB) []int {
 // recent is the definition of "within the window": known, and not longer ago.
 func recent(at factoryapi.Timestamp, length time.Duration) bool {
 	return at.State == factoryapi.Valid && !at.Time.Before(now.Add(-length))
-}
-
-// quiet is 1 for a user who is new and did not sign in within the window.
-func quiet(user factoryapi.User, length time.Duration) int {
-	if recent(user.CreatedAt, length) && !recent(user.LastSignInAt, length) {
-		return 1
-	}
-	return 0
 }
 
 // readable tells whether nothing about a user is unknown.

@@ -11,6 +11,7 @@ import (
 
 	"factory_exporter/collector/usage"
 	"factory_exporter/factoryapi"
+	"factory_exporter/internal/harness"
 )
 
 // BenchmarkLedger reads the days of an organization whose members all work every day:
@@ -68,7 +69,7 @@ func heap() int64 {
 
 // organization is a source without a network.
 type organization struct {
-	many
+	harness.Use
 	pages    [][]factoryapi.Usage
 	requests int
 }

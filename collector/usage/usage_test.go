@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -489,13 +487,13 @@ func TestBounds(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		members int
-		source  many
+		source  harness.Use
 		err     string
 	}{
-		{"users", 150, many{rows: 30_000, ids: 30_000, ofDay: true}, "more than 40000 users"},
-		{"rows", 150, many{rows: 1 << 30, ids: 1}, "more than 40000 rows of users on 2026-05-30"},
-		{"more in a large organization", 40_000, many{rows: 1 << 30, ids: 1}, "more than 80000 rows"},
-		{"days", 150, many{rows: 40_000, ids: 40_000, credits: 1 << 50}, "more than 9 MiB: shorten the longest --collector.window"},
+		{"users", 150, harness.Use{Rows: 30_000, IDs: 30_000, OfDay: true}, "more than 40000 users"},
+		{"rows", 150, harness.Use{Rows: 1 << 30, IDs: 1}, "more than 40000 rows of users on 2026-05-30"},
+		{"more in a large organization", 40_000, harness.Use{Rows: 1 << 30, IDs: 1}, "more than 80000 rows"},
+		{"days", 150, harness.Use{Rows: 40_000, IDs: 40_000, Credits: 1 << 50}, "more than 9 MiB: shorten the longest --collector.window"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ledger := usage.NewLedger(usage.Config{Windows: []int{90}, Members: func(context.Context) int { return tt.members }})
@@ -513,7 +511,7 @@ func TestBounds(t *testing.T) {
 func TestUsersWhoComeAndGo(t *testing.T) {
 	ledger := usage.NewLedger(usage.Config{Windows: []int{7}})
 	var last *usage.View
-	source := many{rows: 5000, ids: 5000, ofDay: true}
+	source := harness.Use{Rows: 5000, IDs: 5000, OfDay: true}
 	for i := range 12 {
 		now := noon("2026-02-10").AddDate(0, 0, i)
 		if err := ledger.Read(t.Context(), source, now, func(v *usage.View) { last = v }); err != nil {
@@ -522,45 +520,5 @@ func TestUsersWhoComeAndGo(t *testing.T) {
 	}
 	if last.Users != 7*5000 || last.Used != 7*5000 {
 		t.Errorf("%d users, of whom %d used the product, want those of 7 days", last.Users, last.Used)
-	}
-}
-
-// many are analytics with so many rows on each day, whose ids repeat after so many: on
-// the next day, or never.
-type many struct {
-	rows, ids int
-	ofDay     bool
-	credits   float64
-}
-
-func (m many) Activity(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Activity, error) {
-	return map[factoryapi.Day]factoryapi.Activity{days.Last: {}}, nil
-}
-
-func (m many) Tokens(_ context.Context, days factoryapi.Days) (map[factoryapi.Day]factoryapi.Tokens, error) {
-	return map[factoryapi.Day]factoryapi.Tokens{days.Last: {}}, nil
-}
-
-func (m many) CreditsByModel(context.Context, factoryapi.Days) (map[factoryapi.Day]map[string]float64, error) {
-	return nil, nil
-}
-
-func (m many) CreditLimits(context.Context) (factoryapi.CreditLimits, error) {
-	return factoryapi.CreditLimits{}, nil
-}
-
-func (m many) Usage(_ context.Context, day factoryapi.Day) iter.Seq2[[]factoryapi.Usage, error] {
-	return func(yield func([]factoryapi.Usage, error) bool) {
-		one := factoryapi.Number{Value: 1, Valid: true}
-		prefix := ""
-		if m.ofDay {
-			prefix = day.String()
-		}
-		for i := range m.rows {
-			row := factoryapi.Usage{UserID: prefix + strconv.Itoa(i%m.ids), Sessions: one, Credits: factoryapi.Number{Value: m.credits, Valid: true}}
-			if !yield([]factoryapi.Usage{row}, nil) {
-				return
-			}
-		}
 	}
 }
