@@ -61,6 +61,7 @@ func allFaults(t *testing.T) []faults {
 		}},
 		{"invalid_response", 1, 0, map[string]fakeapi.Behavior{
 			"201 with a page":                      fakeapi.PageWith(201),
+			"299 with a page":                      fakeapi.PageWith(299),
 			"202 with the key":                     fakeapi.WithHeader("Retry-After", "1", fakeapi.Respond(202, "text/plain", key)),
 			"204":                                  fakeapi.Respond(204, "", ""),
 			"206 with a page":                      fakeapi.PageWith(206),
@@ -184,30 +185,23 @@ func strike(t *testing.T, outcome faults, fault fakeapi.Behavior, page, times in
 }
 
 func TestConnectionsThatFailAreRetried(t *testing.T) {
-	for name, failure := range map[string]error{
-		"a refused connection":         os.NewSyscallError("connect", syscall.ECONNREFUSED),
-		"a TLS failure":                x509.UnknownAuthorityError{},
-		"a name that does not resolve": &net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				network := serve(t, organizationOf(1))
-				failing := 2
-				transport := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-					if failing--; failing >= 0 {
-						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: failure}
-					}
-					return network.DialContext(ctx, "", address)
-				}}
-				var seen observer
-				client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 2, Observe: seen.observe})
-				_, err := list(t.Context(), client)
-				if got, want := seen.results(), []string{"connection", "connection", "ok"}; err != nil || !slices.Equal(got, want) {
-					t.Errorf("error %v, requests ended with %q, want %q", err, got, want)
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		network := serve(t, organizationOf(1))
+		failures := []error{os.NewSyscallError("connect", syscall.ECONNREFUSED), x509.UnknownAuthorityError{}, &net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}}
+		dials := 0
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			if dials++; dials <= len(failures) {
+				return nil, &net.OpError{Op: "dial", Net: "tcp", Err: failures[dials-1]}
+			}
+			return network.DialContext(ctx, "", address)
+		}}
+		var seen observer
+		client := newClient(t, network, factoryapi.Config{Transport: transport, MaxRetries: 3, Observe: seen.observe})
+		_, err := list(t.Context(), client)
+		if got, want := seen.results(), []string{"connection", "connection", "connection", "ok"}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("error %v, requests ended with %q, want %q", err, got, want)
+		}
+	})
 }
 
 // refuse answers with a status, a header of these names and values in turns, and an error

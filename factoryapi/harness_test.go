@@ -85,13 +85,14 @@ type recorder struct {
 
 	mu       sync.Mutex
 	requests []*http.Request
+	times    []time.Time // when they arrived
 }
 
 func record(handler http.Handler) *recorder { return &recorder{handler: handler} }
 
 func (rec *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec.mu.Lock()
-	rec.requests = append(rec.requests, r)
+	rec.requests, rec.times = append(rec.requests, r), append(rec.times, time.Now())
 	rec.mu.Unlock()
 	rec.handler.ServeHTTP(w, r)
 }
@@ -104,6 +105,16 @@ func (rec *recorder) all() []*http.Request {
 }
 
 func (rec *recorder) count() int { return len(rec.all()) }
+
+// gaps returns the time between each request and the next.
+func (rec *recorder) gaps() (gaps []time.Duration) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	for i := 1; i < len(rec.times); i++ {
+		gaps = append(gaps, rec.times[i].Sub(rec.times[i-1]))
+	}
+	return gaps
+}
 
 // lastPage is a page with these users, JSON objects with commas between them, after which
 // no other follows.
@@ -268,21 +279,4 @@ func failure(t *testing.T, apiKey string, transport http.RoundTripper) *factorya
 	client := newClient(t, nil, factoryapi.Config{Credentials: static(apiKey), Transport: transport})
 	err := askOnce(t.Context(), client)
 	return apiError(t, err)
-}
-
-// endless is a reader that repeats a text for ever.
-type endless string
-
-func (e endless) Read(p []byte) (int, error) { return copy(p, e), nil }
-
-// countingReader counts what was read.
-type countingReader struct {
-	io.Reader
-	count int64
-}
-
-func (r *countingReader) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.count += int64(n)
-	return n, err
 }

@@ -17,7 +17,6 @@ import (
 
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
-	"factory_exporter/internal/harness"
 )
 
 func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
@@ -40,16 +39,6 @@ func TestRequestsGoToTheEndpointBelowTheBaseURL(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestTheAPIMayLieBelowAPath(t *testing.T) {
-	for _, base := range []string{"http://localhost/factory", "http://localhost/factory/"} {
-		network := serve(t, http.StripPrefix("/factory", organizationOf(5)))
-		client := newClient(t, network, factoryapi.Config{URL: base, PageSize: 2})
-		if users, err := list(t.Context(), client); err != nil || len(users) != 5 {
-			t.Errorf("%s: %d users, error %v", base, len(users), err)
-		}
 	}
 }
 
@@ -181,17 +170,6 @@ func TestDeprecationIsLoggedOnce(t *testing.T) {
 	}
 }
 
-func TestNoServerToConnectToIsATimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		nobody := harness.NewPipe() // nobody accepts
-		defer nobody.Close()
-		client := newClient(t, nobody, factoryapi.Config{RequestTimeout: time.Second})
-		if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "timeout" {
-			t.Errorf("error %v", err)
-		}
-	})
-}
-
 func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := organizationOf(1)
@@ -201,17 +179,6 @@ func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
 		client := newClient(t, network, factoryapi.Config{Transport: transport})
 		if err := askOnce(t.Context(), client); apiError(t, err).Reason() != "timeout" {
 			t.Errorf("error %v", err)
-		}
-	})
-}
-
-func TestASlowAnswerWithinTheTimeoutIsFine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(3)
-		api.SetLatency(4 * time.Second)
-		client := newClient(t, serve(t, api), factoryapi.Config{RequestTimeout: 5 * time.Second, PageSize: 1})
-		if users, err := list(t.Context(), client); err != nil || len(users) != 3 {
-			t.Errorf("%d users, error %v", len(users), err)
 		}
 	})
 }
@@ -311,26 +278,4 @@ func packed(t *testing.T, text string) []byte {
 		t.Fatal(err)
 	}
 	return buffer.Bytes()
-}
-
-func TestSuccessOtherThan200IsInvalid(t *testing.T) {
-	for _, status := range []int{201, 202, 203, 204, 205, 206, 207, 226, 299} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			err := failure(t, key, answer{status: status, body: lastPage(`{"id":"a"}`)})
-			if err.Reason() != "invalid_response" || err.StatusCode != status || !strings.Contains(err.Message, fmt.Sprint(status)) {
-				t.Errorf("error %v with status %d", err, err.StatusCode)
-			}
-		})
-	}
-}
-
-func TestAnErrorsBodyIsNotReadForEver(t *testing.T) {
-	body := &countingReader{Reader: endless(strings.Repeat("x", 4096))}
-	transport := roundTrip(func(r *http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusBadGateway, Body: io.NopCloser(body), ContentLength: -1, Request: r}, nil
-	})
-	err := failure(t, key, transport)
-	if err.Reason() != "502" || body.count > 1<<20 {
-		t.Errorf("error %v after %d bytes", err, body.count)
-	}
 }

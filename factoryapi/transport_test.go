@@ -40,29 +40,6 @@ func TestAListingNeedsOneConnectionAndOneMoreForEachRetry(t *testing.T) {
 	})
 }
 
-func TestTheClientsOwnTransportNeedsOneConnection(t *testing.T) {
-	var opened atomic.Int64
-	server := httptest.NewUnstartedServer(organizationOf(30))
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
-		}
-	}
-	server.Start()
-	defer server.Close()
-	client, err := factoryapi.New(factoryapi.Config{URL: server.URL, Credentials: static(key), PageSize: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
-	if users, err := list(t.Context(), client); err != nil || len(users) != 30 {
-		t.Fatalf("%d users, error %v", len(users), err)
-	}
-	if got := opened.Load(); got != 1 {
-		t.Errorf("%d connections", got)
-	}
-}
-
 // A firewall that forgets a connection swallows what is sent, and neither side is told. A
 // balancer may be stuck with a dead backend for as long as a connection lasts.
 func TestTheTryAfterAFailureHasANewConnection(t *testing.T) {
