@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -58,41 +57,6 @@ func TestFailingAPIMakesNumbersOldAndThenAbsent(t *testing.T) {
 	prometheus.becomes(t, "factory_users == 120 and factory_up == 1")
 	prometheus.becomes(t, `absent(ALERTS{alertname="FactoryListingFailing"})`)
 	prometheus.holds(t, `changes(ALERTS_FOR_STATE{alertname="FactorySeatLimitReached"}[10m]) == 0`)
-}
-
-func TestRotatedKeyIsUsedWithoutAGap(t *testing.T) {
-	t.Parallel()
-	org := newOrganization(t, 120)
-	// As APIs do, this one accepts the old key and the new one for a while.
-	next := fakeapi.NewServer(org.Organization, "fk-next")
-	both := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") == "Bearer fk-next" {
-			next.ServeHTTP(w, r)
-		} else {
-			org.api.ServeHTTP(w, r)
-		}
-	}))
-	t.Cleanup(both.Close)
-	org.url = both.URL
-
-	keyFile := filepath.Join(t.TempDir(), "key")
-	replaceFile(t, keyFile, apiKey+"\n")
-	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
-	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t)})
-	prometheus.becomes(t, "factory_users == 120")
-
-	replaceFile(t, keyFile, "fk-next\n")
-	org.join(1)
-	prometheus.becomes(t, "factory_users == 121")
-	org.api.SetKey("revoked")
-	org.join(1)
-	prometheus.becomes(t, "factory_users == 122")
-	if next.Stats().Requests == 0 {
-		t.Error("the new key was not used")
-	}
-	prometheus.holds(t, "resets(factory_up[10m]) == 0 and sum without (status) (factory_api_errors_total) == 0")
-	prometheus.holds(t, "changes(process_start_time_seconds[10m]) == 0")
-	prometheus.hasNoAlerts(t)
 }
 
 func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {

@@ -2,41 +2,7 @@ package e2e_test
 
 import (
 	"testing"
-	"time"
 )
-
-func TestSecondPrometheusCostsTheAPINothing(t *testing.T) {
-	t.Parallel()
-	org := newOrganization(t, 250)
-	exporter := startExporter(t, org, "--collector.cache-ttl=1h")
-	options := prometheusOptions{exporters: exporters{"a": exporter}}
-	const scrapedOften = "count_over_time(factory_users[10m]) >= 4"
-
-	startPrometheus(t, options).becomes(t, scrapedOften)
-	if got := org.api.Stats().Requests; got != 3 { // pages
-		t.Errorf("%d requests", got)
-	}
-	second := startPrometheus(t, options)
-	second.becomes(t, scrapedOften)
-	if got := org.api.Stats().Requests; got != 3 {
-		t.Errorf("%d requests with a second Prometheus", got)
-	}
-	second.holds(t, "factory_users == 250 and factory_up == 1 and factory_api_requests_total == 3")
-}
-
-func TestScrapesAtTheSameTimeShareOneListing(t *testing.T) {
-	t.Parallel()
-	org := newOrganization(t, 250)
-	org.api.SetLatency(100 * time.Millisecond)
-	exporter := startExporter(t, org)
-	options := prometheusOptions{exporters: exporters{"a": exporter}}
-	first, second := startPrometheus(t, options), startPrometheus(t, options)
-	first.becomes(t, "count_over_time(factory_users[10m]) >= 4")
-	second.becomes(t, "count_over_time(factory_users[10m]) >= 4")
-	if got := org.api.Stats().MaxConcurrent; got != 1 {
-		t.Errorf("%d requests at a time", got)
-	}
-}
 
 func TestReplicasRaiseOneAlert(t *testing.T) {
 	t.Parallel()

@@ -60,11 +60,6 @@ func (a *authority) pool() *x509.CertPool {
 // addresses.
 func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
 	t.Helper()
-	return a.issueUntil(t, a.certificate.NotAfter, names...)
-}
-
-func (a *authority) issueUntil(t *testing.T, end time.Time, names ...string) tls.Certificate {
-	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +67,7 @@ func (a *authority) issueUntil(t *testing.T, end time.Time, names ...string) tls
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "leaf"},
-		NotAfter:     end,
+		NotAfter:     a.certificate.NotAfter,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, name := range names {

@@ -46,21 +46,6 @@ func TestLogReaderThatGoesIsNotTheEnd(t *testing.T) {
 	p.stop(t)
 }
 
-func TestLogReaderThatStopsReadingStopsNothing(t *testing.T) {
-	t.Parallel()
-	api := newAPI()
-	p, log := startWithLog(t, serve(t, api), "--factory.max-retries=0", "--log.level=debug")
-	defer log.Close()
-	// A pipe has room for 64 KiB. A failing listing fills more than a hundred bytes.
-	api.Inject(fakeapi.Fault{Serve: fakeapi.Status(500)})
-	for range 700 {
-		p.scrape(t)
-	}
-	api.ClearFaults()
-	checkListed(t, "with a full log", p.scrape(t))
-	p.stop(t)
-}
-
 func TestKeyFileOnAMountThatHangsDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	if !canMount(t) {

@@ -139,7 +139,6 @@ func TestConnectionsThatFail(t *testing.T) {
 		}, "no such host"},
 		{"a certificate of an unknown authority", withCertificate(newAuthority(t).issue(t, "127.0.0.1")), "x509"},
 		{"a certificate of another host", withCertificate(authority.issue(t, "elsewhere.example")), "x509"},
-		{"a certificate that has expired", withCertificate(authority.issueUntil(t, time.Now().Add(-time.Hour), "127.0.0.1")), "x509"},
 		{"plain HTTP where TLS is expected", func(t *testing.T) (string, func()) {
 			return "https" + strings.TrimPrefix(serve(t, api), "http"), nil
 		}, "TLS handshake"},

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
@@ -40,55 +39,37 @@ func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
 		t.Cleanup(transport.CloseIdleConnections)
 		return &http.Client{Transport: transport}
 	}
-	known := client(authority.issue(t, "prometheus"))
-	expired := client(authority.issueUntil(t, time.Now().Add(-time.Hour), "prometheus"))
-	stranger := client(newAuthority(t).issue(t, "prometheus"))
-
+	// More is for the tests of the toolkit.
 	for _, test := range []struct {
-		name, config   string
-		client         *http.Client
-		user, password string
-		status         int // 0: there is no connection
+		name, config, password string
+		client                 *http.Client
+		status                 int // 0: there is no connection
 	}{
-		{name: "TLS", config: overTLS, client: client(), status: 200},
-		{name: "TLS with a client certificate", config: knownClients, client: known, status: 200},
-		{name: "TLS without the client certificate", config: knownClients, client: client()},
-		{name: "TLS with a stranger's certificate", config: knownClients, client: stranger},
-		{name: "TLS with an expired certificate", config: knownClients, client: expired},
-		{name: "basic authentication", config: knownUsers, client: client(), user: "prometheus", password: "open sesame", status: 200},
-		{name: "wrong password", config: knownUsers, client: client(), user: "prometheus", password: "open barley", status: 401},
-		{name: "unknown user", config: knownUsers, client: client(), user: "grafana", password: "open sesame", status: 401},
-		{name: "no password", config: knownUsers, client: client(), status: 401},
+		{"TLS", overTLS, "", client(), 200},
+		{"TLS with a client certificate", knownClients, "", client(authority.issue(t, "prometheus")), 200},
+		{"TLS without the client certificate", knownClients, "", client(), 0},
+		{"basic authentication", knownUsers, "open sesame", client(), 200},
+		{"wrong password", knownUsers, "open barley", client(), 401},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			request, err := http.NewRequest(http.MethodGet, "https://"+exporters[test.config]+"/metrics", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if test.user != "" {
-				request.SetBasicAuth(test.user, test.password)
+			if test.password != "" {
+				request.SetBasicAuth("prometheus", test.password)
 			}
 			response, err := test.client.Do(request)
-			if test.status == 0 {
-				if err == nil {
-					response.Body.Close()
-					t.Fatalf("there is an answer, with status %d", response.StatusCode)
+			if err != nil {
+				if test.status != 0 {
+					t.Error(err)
 				}
 				return
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
 			defer response.Body.Close()
 			body, err := io.ReadAll(response.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if response.StatusCode != test.status || response.ProtoMajor != 2 {
-				t.Errorf("status %d over %s, want %d over HTTP/2", response.StatusCode, response.Proto, test.status)
-			}
-			if got, want := strings.Contains(string(body), "factory_up 1"), test.status == 200; got != want {
-				t.Errorf("there are numbers: %t, want %t", got, want)
+			if err != nil || response.StatusCode != test.status || response.ProtoMajor != 2 || strings.Contains(string(body), "factory_up 1") != (test.status == 200) {
+				t.Errorf("status %d over %s, error %v, want %d over HTTP/2, with numbers if 200", response.StatusCode, response.Proto, err, test.status)
 			}
 		})
 	}
