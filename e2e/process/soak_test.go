@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -55,70 +56,66 @@ func TestSoak(t *testing.T) {
 	api := fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)
 	api.SetLatency(2 * time.Millisecond)
 	server := httptest.NewUnstartedServer(api)
-	connections := new(connectionCount)
-	server.Config.ConnState = connections.observe
+	var connections atomic.Int64
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			connections.Add(1)
+		case http.StateClosed, http.StateHijacked: // the fake closes what it hijacks
+			connections.Add(-1)
+		}
+	}
 	server.Start()
 	t.Cleanup(server.Close)
-	args := []string{"--factory.page-size=60", "--factory.request-timeout=1s", "--factory.max-retries=1",
-		"--collector.max-stale=500ms", "--web.timeout-offset=100ms"}
 	const attribute = "metadata.team"
-	args = append(args, "--collector.group-by="+attribute)
 	counts := harness.Samples{"factory_users": soakMembers}
 	for _, m := range members {
 		counts[fmt.Sprintf("factory_users_by_attribute{attribute=%q,value=%q}", attribute, cmp.Or(m.Metadata["team"], "(none)"))]++
 	}
-	p := start(t, server.URL, nil, args...)
-	scrapers := &scrapers{exporter: p, counts: counts, listings: map[float64]bool{}}
+	p := start(t, server.URL, nil, "--factory.page-size=60", "--factory.request-timeout=1s", "--factory.max-retries=1",
+		"--collector.max-stale=500ms", "--web.timeout-offset=100ms", "--collector.group-by="+attribute)
 
-	warm, cancel := context.WithCancel(t.Context())
-	done := scrapers.start(t, warm, seed)
-	defer done()
-	defer cancel()
-	process.Eventually(t, func() error {
-		if shown := scrapers.figures().shown; shown < 3*soakScrapers {
-			return fmt.Errorf("the exporter is not warm after %d answers with numbers", shown)
-		}
-		return nil
-	})
-	cancel()
-	done()
-	before := settled(t, p, api, connections, nil)
-	scrapers.forget()
-
-	ctx, cancel := context.WithCancel(t.Context())
-	injected := 0
-	var background sync.WaitGroup
-	defer background.Wait()
-	background.Go(func() { injected = injectFaults(ctx, api, rand.New(rand.NewPCG(seed, 1))) })
-	background.Go(func() { misbehave(ctx, t, p, rand.New(rand.NewPCG(seed, 2))) })
-	done = scrapers.start(t, ctx, seed+1)
-	defer done()
-	defer cancel()
-	time.Sleep(*soakTime)
-	// A busy machine gets all the time it needs to see the worst.
-	process.Eventually(t, func() error {
-		if f := scrapers.figures(); f.down == 0 || f.gaps == 0 || f.recoveries == 0 {
-			return fmt.Errorf("no gap and its end in %+v", f)
-		}
-		return nil
-	})
-	cancel()
-	done()
-	background.Wait()
-	api.ClearFaults()
-	after := settled(t, p, api, connections, &before)
-
-	f := scrapers.figures()
-	stats := api.Stats()
-	t.Logf("%d scrapes refused, and %d answered: %d with factory_up 0, %d without factory_users in %d gaps that ended", f.refused, f.scrapes, f.down, f.scrapes-f.shown, f.recoveries)
-	t.Logf("%d complete listings seen, %d faults injected, %d of %d requests spoilt", f.listings, injected, stats.Faulted, stats.Requests)
-	t.Logf("before: %s", before)
-	t.Logf("after:  %s", after)
-	if f.refused > f.scrapes {
-		t.Error("most scrapes were refused")
+	scrapeFor := func(least time.Duration, background func(context.Context), until func(*scrapers) error) *scrapers {
+		ctx, cancel := context.WithCancel(t.Context())
+		scrapers := &scrapers{exporter: p, counts: counts}
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer cancel()
+		running.Go(func() { scrapers.run(t, ctx, seed) })
+		running.Go(func() { background(ctx) })
+		time.Sleep(least)
+		process.Eventually(t, func() error {
+			scrapers.mu.Lock()
+			defer scrapers.mu.Unlock()
+			return until(scrapers)
+		})
+		return scrapers
 	}
-	if stats.Faulted == 0 {
-		t.Error("no request was spoilt")
+	scrapeFor(0, func(context.Context) {}, func(s *scrapers) error {
+		if s.shown < 3*soakScrapers {
+			return fmt.Errorf("the exporter is not warm after %d answers with numbers", s.shown)
+		}
+		return nil
+	})
+	before := settled(t, p, api, &connections, nil)
+	done := scrapeFor(*soakTime, func(ctx context.Context) {
+		var background sync.WaitGroup
+		background.Go(func() { injectFaults(ctx, api, rand.New(rand.NewPCG(seed, 1))) })
+		background.Go(func() { misbehave(ctx, t, p, rand.New(rand.NewPCG(seed, 2))) })
+		background.Wait()
+	}, func(s *scrapers) error {
+		// A busy machine gets all the time it needs to see the worst.
+		if s.gaps == 0 || s.recoveries == 0 {
+			return fmt.Errorf("%d gaps and %d ends of one", s.gaps, s.recoveries)
+		}
+		return nil
+	})
+	api.ClearFaults()
+	after := settled(t, p, api, &connections, &before)
+	t.Logf("%d scrapes refused, and %d answered, %d of them with numbers; %d gaps; %+v", done.refused, done.answered, done.shown, done.gaps, api.Stats())
+	t.Logf("before: %+v, after: %+v", before, after)
+	if done.refused > done.answered {
+		t.Error("most scrapes were refused")
 	}
 }
 
@@ -139,12 +136,11 @@ func pause(ctx context.Context, rng *rand.Rand, most time.Duration) bool {
 	return ctx.Err() == nil
 }
 
-// injectFaults lets the API fail, recover and fail again until ctx ends, and returns how
-// often it failed.
-func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (injected int) {
+// injectFaults lets the API fail, recover and fail again until ctx ends.
+func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) {
 	all := faults()
 	names := slices.Sorted(maps.Keys(all))
-	for {
+	for ctx.Err() == nil {
 		fault := fakeapi.Fault{Serve: all[names[rng.IntN(len(names))]]}
 		if rng.IntN(2) == 0 {
 			fault.Page = 1 + rng.IntN(10)
@@ -153,14 +149,9 @@ func injectFaults(ctx context.Context, api *fakeapi.Server, rng *rand.Rand) (inj
 			fault.Times = 1 + rng.IntN(5)
 		}
 		api.Inject(fault)
-		injected++
-		if !pause(ctx, rng, 800*time.Millisecond) {
-			return injected
-		}
+		pause(ctx, rng, 800*time.Millisecond)
 		api.ClearFaults()
-		if !pause(ctx, rng, 2*time.Second) {
-			return injected
-		}
+		pause(ctx, rng, 2*time.Second)
 	}
 }
 
@@ -190,26 +181,21 @@ type scrapers struct {
 	exporter *process.Process
 	counts   harness.Samples // of the members, in all and by attribute
 
-	mu       sync.Mutex
-	f        soakFigures
-	listings map[float64]bool // by the time that each ended
-	gap      bool             // in the scrape that was answered last
+	mu                       sync.Mutex
+	refused, answered, shown int  // shown: with numbers of members
+	gaps, recoveries         int  // beginnings and ends of times without numbers
+	gap                      bool // in the scrape that was answered last
 }
 
-type soakFigures struct {
-	refused          int
-	scrapes, shown   int // all others; those with numbers of members
-	down             int // those with factory_up 0
-	gaps, recoveries int // beginnings and ends of times without numbers
-	listings         int
-}
-
-// start lets them scrape until ctx ends. done waits for their last answers.
-func (s *scrapers) start(t testing.TB, ctx context.Context, seed uint64) (done func()) {
+// run lets them scrape until ctx ends.
+func (s *scrapers) run(t testing.TB, ctx context.Context, seed uint64) {
 	ticker := time.NewTicker(soakScrapePace)
+	defer ticker.Stop()
 	transport := &http.Transport{MaxIdleConnsPerHost: soakScrapers}
+	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport, Timeout: process.Patience}
 	var running sync.WaitGroup
+	defer running.Wait()
 	for i := range soakScrapers {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)))
 		running.Go(func() {
@@ -223,130 +209,60 @@ func (s *scrapers) start(t testing.TB, ctx context.Context, seed uint64) (done f
 			}
 		})
 	}
-	return sync.OnceFunc(func() {
-		running.Wait()
-		ticker.Stop()
-		transport.CloseIdleConnections()
-	})
 }
 
 func (s *scrapers) scrape(t testing.TB, client *http.Client, timeout float64) {
 	status, body := process.Get(t, client, s.exporter.URL()+"/metrics", "X-Prometheus-Scrape-Timeout-Seconds", fmt.Sprintf("%.3f", timeout))
-	switch status {
-	case http.StatusOK:
-	case http.StatusServiceUnavailable: // a busy machine does not make all answers before their deadlines
-		s.mu.Lock()
-		s.f.refused++
-		s.mu.Unlock()
-		return
-	default:
-		t.Errorf("scrape: status %d: %.500s", status, body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if status == http.StatusServiceUnavailable { // a busy machine does not make all answers before their deadlines
+		s.refused++
 		return
 	}
+	s.answered++
 	got := harness.Parse(t, body)
-	up, ok := got["factory_up"]
-	if !ok {
-		t.Errorf("scrape without factory_up:\n%s", body)
+	if _, ok := got["factory_up"]; !ok || status != http.StatusOK {
+		t.Errorf("scrape: status %d: %.500s", status, body)
 	}
 	_, shown := got["factory_users"]
 	want := harness.Samples{}
 	if shown {
 		want = s.counts
+		s.shown++
 	}
 	if counts := memberCounts(got); !maps.Equal(counts, want) {
 		t.Errorf("counts are %v, want %v", counts, want)
 	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.f.scrapes++
-	if up == 0 {
-		s.f.down++
-	}
-	if shown {
-		s.f.shown++
-		s.listings[got["factory_listing_timestamp_seconds"]] = true
-	}
 	switch {
 	case s.gap && shown:
-		s.f.recoveries++
+		s.recoveries++
 	case !s.gap && !shown:
-		s.f.gaps++
+		s.gaps++
 	}
 	s.gap = !shown
 }
 
-func (s *scrapers) figures() soakFigures {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.f
-	f.listings = len(s.listings)
-	return f
-}
-
-// forget begins to count anew.
-func (s *scrapers) forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.f, s.gap = soakFigures{}, false
-	clear(s.listings)
-}
-
-// connectionCount counts the open connections of an http.Server.
-type connectionCount struct {
-	mu   sync.Mutex
-	open int
-}
-
-func (c *connectionCount) observe(_ net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		c.open++
-	case http.StateClosed, http.StateHijacked: // the fake closes what it hijacks
-		c.open--
-	}
-}
-
-func (c *connectionCount) now() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.open
-}
-
 // footprint is what an exporter takes up.
 type footprint struct {
-	goroutines, files float64
-	heap              float64 // at which the garbage is collected next, twice what was in use after the last time
-	connections       int     // to the API
-}
-
-func (f footprint) String() string {
-	return fmt.Sprintf("%g goroutines, %g files, a heap of %.1f MiB, %d connections to the API", f.goroutines, f.files, f.heap/(1<<20), f.connections)
+	goroutines, files, heap float64 // the heap at which the garbage is collected next
+	connections             int64   // to the API
 }
 
 // settled waits until scrapes find the API healthy and the exporter takes up no more than
 // it did before, if that is known, and returns what it takes up.
-func settled(t *testing.T, exporter *process.Process, api *fakeapi.Server, connections *connectionCount, before *footprint) (f footprint) {
+func settled(t *testing.T, exporter *process.Process, api *fakeapi.Server, connections *atomic.Int64, before *footprint) (f footprint) {
 	t.Helper()
 	process.Eventually(t, func() error {
 		last := exporter.Scrape(t)
-		f = footprint{
-			goroutines:  last["go_goroutines"],
-			files:       last["process_open_fds"],
-			heap:        last["go_gc_heap_goal_bytes"],
-			connections: connections.now(),
-		}
+		f = footprint{last["go_goroutines"], last["process_open_fds"], last["go_gc_heap_goal_bytes"], connections.Load()}
 		if f.goroutines == 0 || f.heap == 0 {
-			t.Fatalf("the exporter does not tell what it takes up: %s", f)
+			t.Fatalf("the exporter does not tell what it takes up: %+v", f)
 		}
 		_, shown := last["factory_users"]
-		settled := shown && last["factory_up"] == 1 && api.Stats().InFlight == 0 &&
-			f.connections <= 1 && // it lists one page after another
-			(before == nil || f.goroutines <= before.goroutines+soakGoroutines && f.files <= before.files+soakFiles && f.heap <= before.heap+soakHeap)
-		if !settled {
-			return fmt.Errorf("not settled: %s, factory_up %g, factory_users there: %t", f, last["factory_up"], shown)
+		if !shown || last["factory_up"] != 1 || api.Stats().InFlight > 0 ||
+			f.connections > 1 || // it lists one page after another
+			before != nil && (f.goroutines > before.goroutines+soakGoroutines || f.files > before.files+soakFiles || f.heap > before.heap+soakHeap) {
+			return fmt.Errorf("not settled: %+v, factory_up %g, factory_users there: %t", f, last["factory_up"], shown)
 		}
 		return nil
 	})
