@@ -57,14 +57,14 @@ func variable(flag string) string {
 func declareUsers(flags flagSet, cfg *Config) {
 	filters := &cfg.users.Filters
 	for _, name := range []string{"idle", "active", "new", "used", "unused"} {
-		flags.one(name, "Only members that factory_users_"+name+" counts, for a window like 30d.",
+		flags.one(name, "Only members in factory_users_"+name+", for a window like 30d.",
 			func(text string) error {
 				window, err := window(text)
 				*filters = append(*filters, userlist.Filter{Name: name, Window: window})
 				return err
 			}).PlaceHolder("WINDOW")
 	}
-	flags.toggle("never-signed-in", "Only members that factory_users_never_signed_in counts.", &cfg.users.NeverSignedIn)
+	flags.toggle("never-signed-in", "Only members in factory_users_never_signed_in.", &cfg.users.NeverSignedIn)
 	flags.repeatable("match", "Only members with this value of an attribute, such as metadata.team=web. (none): without a value. Repeatable.",
 		func(text string) error {
 			match, err := userlist.ParseMatch(text)
