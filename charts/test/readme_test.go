@@ -19,7 +19,7 @@ func TestREADMEHasTheValues(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(readFile(t, "charts/factory-exporter/values.yaml")), &document); err != nil {
 		t.Fatal(err)
 	}
-	table := "| value | default | |\n|---|---|---|\n"
+	table := "| value | |\n|---|---|\n"
 	var plain []string // the values without a comment
 	var add func(prefix, comment string, values *yaml.Node)
 	add = func(prefix, comment string, values *yaml.Node) {
@@ -37,12 +37,13 @@ func TestREADMEHasTheValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			name, standard := prefix+key.Value, strings.TrimSpace(string(text))
+			if !slices.Contains([]string{`""`, "[]", "{}"}, standard) {
+				name += ": " + standard
+			}
 			if comment != "" {
-				table += "| `" + name + "` | `" + standard + "` | " + comment + " |\n"
-			} else if slices.Contains([]string{`""`, "[]", "{}"}, standard) {
-				plain = append(plain, "`"+name+"`")
+				table += "| `" + name + "` | " + comment + " |\n"
 			} else {
-				plain = append(plain, "`"+name+": "+standard+"`")
+				plain = append(plain, "`"+name+"`")
 			}
 			comment = ""
 		}

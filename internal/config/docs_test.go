@@ -24,16 +24,20 @@ func TestTableOfFlagsOfUsers(t *testing.T) {
 	harness.Table(t, "../../docs/users.md", "flags", tableOf(own))
 }
 
+// A flag stands with its default, as it would be written.
 func tableOf(flags []*kingpin.FlagModel) string {
-	table := "| flag | default | |\n|---|---|---|\n"
+	table := "| flag | |\n|---|---|\n"
 	for _, flag := range flags {
-		var defaults []string
+		var written []string
 		for _, value := range flag.Default {
-			if value != "" {
-				defaults = append(defaults, "`"+value+"`")
+			if value != "" && value != "false" {
+				written = append(written, "`--"+flag.Name+"="+value+"`")
 			}
 		}
-		table += harness.Row("`--"+flag.Name+"`", strings.Join(defaults, ", "), harness.Plain(flag.Help))
+		if written == nil {
+			written = []string{"`--" + flag.Name + "`"}
+		}
+		table += harness.Row(strings.Join(written, " "), harness.Plain(flag.Help))
 	}
 	return table
 }
