@@ -106,7 +106,7 @@ func faults() map[string]fakeapi.Behavior {
 		"users missing":            fakeapi.Edit(func(page map[string]any) { delete(page, "users") }),
 		"a user without an id":     fakeapi.EditUsers(func(user map[string]any) { delete(user, "id") }),
 		"pagination missing":       fakeapi.Edit(func(page map[string]any) { delete(page, "pagination") }),
-		"a cursor that repeats":    fakeapi.Cursor("after+0/page=2&100%25"), // of a first page, over and over
+		"a cursor that repeats":    fakeapi.Cursor("after+0/page=2#100%25"), // of a first page, over and over
 		"a cursor of 1 MB":         fakeapi.Cursor(strings.Repeat("c", 1<<20)),
 		"JSON cut half way":        fakeapi.CutJSON(),
 		"only claims to be gzip":   fakeapi.WithHeader("Content-Encoding", "gzip", ok),

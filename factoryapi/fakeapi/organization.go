@@ -139,7 +139,8 @@ type cursor struct {
 	page  int    // the number of the page
 }
 
-const cursorForm = "after+%d/page=%d&100%%25"
+// cursorForm needs no escapes in JSON, as almost no page of the real API has any.
+const cursorForm = "after+%d/page=%d#100%%25"
 
 func (c cursor) String() string { return fmt.Sprintf(cursorForm, c.after, c.page) }
 
