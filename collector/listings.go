@@ -42,9 +42,7 @@ type listings struct {
 }
 
 func newListings(schedule Schedule, list func(context.Context) (*snapshot, error)) *listings {
-	return &listings{schedule, newTask(schedule.ListingTimeout, func(ctx context.Context, _ *snapshot) (*snapshot, error) {
-		return list(ctx)
-	})}
+	return &listings{schedule, newTask(schedule.ListingTimeout, list)}
 }
 
 // listingState is what a scrape may show of the listings.

@@ -36,7 +36,7 @@ type reading struct{ due, newest factoryapi.Day } // the day that it looked for,
 
 func newReadings(read func(ctx context.Context, now time.Time, publish func(*usage.View)) error) *readings {
 	r := &readings{}
-	r.task = newTask(readingTimeout, func(ctx context.Context, _ *reading) (*reading, error) {
+	r.task = newTask(readingTimeout, func(ctx context.Context) (*reading, error) {
 		now := time.Now()
 		if err := read(ctx, now, r.view.Store); err != nil {
 			return nil, err

@@ -9,9 +9,7 @@ import (
 // task runs a function that yields a T. There is never more than one run under way. A
 // run goes on when all who waited for it have gone; only close cancels it.
 type task[T any] struct {
-	// run makes one run. newest is what the newest run that succeeded has returned, nil
-	// before.
-	run     func(ctx context.Context, newest *T) (*T, error)
+	run     func(context.Context) (*T, error)
 	timeout time.Duration   // of one run; zero means no bound
 	ctx     context.Context // of all runs; close cancels it
 	cancel  context.CancelFunc
@@ -38,7 +36,7 @@ type history[T any] struct {
 // up reports whether the newest run succeeded.
 func (h history[T]) up() bool { return h.err == nil && h.newest != nil }
 
-func newTask[T any](timeout time.Duration, run func(context.Context, *T) (*T, error)) *task[T] {
+func newTask[T any](timeout time.Duration, run func(context.Context) (*T, error)) *task[T] {
 	t := &task[T]{run: run, timeout: timeout}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
@@ -54,13 +52,13 @@ func (t *task[T]) join(due func(history[T]) bool) *call {
 	}
 	if t.call == nil && t.ctx.Err() == nil {
 		t.call = &call{done: make(chan struct{})}
-		go t.do(t.call, t.history.newest)
+		go t.do(t.call)
 	}
 	return t.call
 }
 
 // do makes one run.
-func (t *task[T]) do(c *call, newest *T) {
+func (t *task[T]) do(c *call) {
 	defer close(c.done)
 	ctx := t.ctx
 	if t.timeout > 0 {
@@ -68,7 +66,7 @@ func (t *task[T]) do(c *call, newest *T) {
 		ctx, cancel = context.WithTimeout(ctx, t.timeout)
 		defer cancel()
 	}
-	result, err := t.run(ctx, newest)
+	result, err := t.run(ctx)
 
 	t.mu.Lock()
 	defer t.mu.Unlock()

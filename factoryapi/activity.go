@@ -24,28 +24,13 @@ func (c *Client) Activity(ctx context.Context, days Days) (map[Day]Activity, err
 }
 
 func (w *walker) activity(days Days, a *Activity) (Day, error) {
-	day, err := w.fields(days, func(name string) (err error) {
-		switch name {
-		case "daily_active_users":
-			return w.number(&a.Daily)
-		case "weekly_active_users":
-			return w.number(&a.Weekly)
-		case "monthly_active_users":
-			return w.number(&a.Monthly)
-		case "daily_active_users_by_client":
+	return w.dayRow(days, map[string]*Number{
+		"daily_active_users": &a.Daily, "weekly_active_users": &a.Weekly, "monthly_active_users": &a.Monthly,
+		"sessions": &a.Sessions, "messages": &a.Messages, "user_messages": &a.UserMessages,
+	}, func(name string) (err error) {
+		if name == "daily_active_users_by_client" {
 			a.ByClient, err = w.numbers(maxClients)
-			return err
-		case "sessions":
-			return w.number(&a.Sessions)
-		case "messages":
-			return w.number(&a.Messages)
-		case "user_messages":
-			return w.number(&a.UserMessages)
 		}
-		return nil
+		return err
 	})
-	if err == nil && day == 0 {
-		err = errNoDate
-	}
-	return day, err
 }

@@ -151,8 +151,20 @@ func (w *walker) date(days Days) (Day, error) {
 	}
 }
 
-// errNoDate says what a row lacks that tells of one day of several.
-var errNoDate = errors.New("has no \"date\"")
+// dayRow reads the row at hand, which tells of one day of several. It has numbers, and
+// what other reads.
+func (w *walker) dayRow(days Days, numbers map[string]*Number, other func(name string) error) (Day, error) {
+	day, err := w.fields(days, func(name string) error {
+		if n, ok := numbers[name]; ok {
+			return w.number(n)
+		}
+		return other(name)
+	})
+	if err == nil && day == 0 {
+		err = errors.New("has no \"date\"")
+	}
+	return day, err
+}
 
 // number reads the value at hand, a number or null.
 func (w *walker) number(n *Number) error {

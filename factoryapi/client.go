@@ -86,15 +86,11 @@ func New(cfg Config) (*Client, error) {
 	if cfg.Credentials == nil {
 		return nil, errors.New("no credentials")
 	}
-	if cfg.PageSize == 0 {
-		cfg.PageSize = MaxPageSize
-	}
+	cfg.PageSize = cmp.Or(cfg.PageSize, MaxPageSize)
 	if cfg.PageSize < 1 || cfg.PageSize > MaxPageSize {
 		return nil, fmt.Errorf("page size %d is not between 1 and %d", cfg.PageSize, MaxPageSize)
 	}
-	if cfg.RequestTimeout == 0 {
-		cfg.RequestTimeout = DefaultRequestTimeout
-	}
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
 	if cfg.RequestTimeout < 0 {
 		return nil, fmt.Errorf("request timeout %s is negative", cfg.RequestTimeout)
 	}
@@ -127,11 +123,8 @@ func CheckURL(s string) error {
 	return err
 }
 
-// parseURL reads a base URL.
 func parseURL(s string) (*url.URL, error) {
-	if s == "" {
-		s = DefaultURL
-	}
+	s = cmp.Or(s, DefaultURL)
 	u, err := url.Parse(s)
 	switch { // a URL that may hold a password or a token is not quoted, so err is not either
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":

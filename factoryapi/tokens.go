@@ -25,25 +25,10 @@ func (c *Client) Tokens(ctx context.Context, days Days) (map[Day]Tokens, error) 
 }
 
 func (w *walker) tokens(days Days, t *Tokens) (Day, error) {
-	day, err := w.fields(days, func(name string) error {
-		switch name {
-		case "billable_tokens":
-			return w.number(&t.Billable)
-		case "input_tokens":
-			return w.number(&t.Input)
-		case "output_tokens":
-			return w.number(&t.Output)
-		case "cache_read_tokens":
-			return w.number(&t.CacheRead)
-		case "cache_write_tokens":
-			return w.number(&t.CacheWrite)
-		}
-		return nil
-	})
-	if err == nil && day == 0 {
-		err = errNoDate
-	}
-	return day, err
+	return w.dayRow(days, map[string]*Number{
+		"billable_tokens": &t.Billable, "input_tokens": &t.Input, "output_tokens": &t.Output,
+		"cache_read_tokens": &t.CacheRead, "cache_write_tokens": &t.CacheWrite,
+	}, func(string) error { return nil })
 }
 
 // CreditsByModel returns the Factory Standard Credits of each day by the model that they
@@ -53,12 +38,9 @@ func (c *Client) CreditsByModel(ctx context.Context, days Days) (map[Day]map[str
 	err := c.rowsOf(ctx, c.analyticsURL("tokens", days, "group_by", "model"), days, func(w *walker) error {
 		var model string
 		var billable Number
-		day, err := w.fields(days, func(name string) error {
-			switch name {
-			case "group_key":
+		day, err := w.dayRow(days, map[string]*Number{"billable_tokens": &billable}, func(name string) error {
+			if name == "group_key" {
 				model, _ = w.str()
-			case "billable_tokens":
-				return w.number(&billable)
 			}
 			return nil
 		})
@@ -68,8 +50,6 @@ func (c *Client) CreditsByModel(ctx context.Context, days Days) (map[Day]map[str
 		switch {
 		case err != nil:
 			return err
-		case day == 0:
-			return errNoDate
 		case model == "":
 			return errors.New("has no \"group_key\"")
 		case len(credits[day]) == maxModels:
