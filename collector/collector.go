@@ -7,7 +7,6 @@ package collector
 import (
 	"cmp"
 	"context"
-	"errors"
 	"hash/maphash"
 	"iter"
 	"log/slog"
@@ -67,6 +66,8 @@ var _ prometheus.Collector = (*Collector)(nil)
 func New(lister Lister, cfg Config) *Collector {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics(), seed: maphash.MakeSeed()}
+	c.listingOutage = outage{what: "Listing", cannot: "Cannot list the members"}
+	c.readingOutage = outage{what: "Reading of the analytics", cannot: "Cannot read the analytics"}
 	c.listings = newListings(cfg.Schedule, c.list)
 	if cfg.Analytics != nil {
 		c.ledger = c.newLedger()
@@ -182,7 +183,7 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
 		if err != nil {
-			c.logFailure(err, time.Since(start))
+			c.listingOutage.failed(c.cfg.Logger, err, time.Since(start))
 			return nil, err
 		}
 		pages++
@@ -209,18 +210,6 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	return s, nil
 }
 
-// logFailure logs a failure whose reason was not logged since listings failed first.
-func (c *Collector) logFailure(err error, duration time.Duration) {
-	if errors.Is(err, context.Canceled) {
-		c.cfg.Logger.Debug("Listing canceled", "duration", duration)
-		return
-	}
-	c.cfg.Logger.Debug("Listing failed", "duration", duration, "err", err)
-	if c.listingOutage.add(err) {
-		c.cfg.Logger.Error("Cannot list the members; this reason is logged once", "err", err)
-	}
-}
-
 func (c *Collector) logSuccess(s *snapshot) {
 	if !c.listed {
 		c.listed = true
@@ -241,19 +230,13 @@ func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage
 	}
 	err := c.ledger.Read(ctx, c.cfg.Analytics, now, publish)
 	duration := time.Since(now)
-	switch {
-	case errors.Is(err, context.Canceled):
-		c.cfg.Logger.Debug("Reading of the analytics canceled", "duration", duration)
-	case err != nil:
-		c.cfg.Logger.Debug("Reading of the analytics failed", "duration", duration, "err", err)
-		if c.readingOutage.add(err) {
-			c.cfg.Logger.Error("Cannot read the analytics; this reason is logged once", "err", err)
-		}
-	default:
-		c.cfg.Logger.Debug("Reading of the analytics complete", "duration", duration)
-		if lasted, ok := c.readingOutage.end(); ok {
-			c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second))
-		}
+	if err != nil {
+		c.readingOutage.failed(c.cfg.Logger, err, duration)
+		return err
 	}
-	return err
+	c.cfg.Logger.Debug("Reading of the analytics complete", "duration", duration)
+	if lasted, ok := c.readingOutage.end(); ok {
+		c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second))
+	}
+	return nil
 }
