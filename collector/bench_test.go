@@ -33,16 +33,6 @@ func BenchmarkCachedScrape(b *testing.B) {
 	}
 }
 
-func BenchmarkCachedScrapesAtOnce(b *testing.B) {
-	f := cachedFixture(b, func(*census.Config) {})
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			gather(b, f)
-		}
-	})
-}
-
 // cachedFixture has listed 10,000 members and will not do so again.
 func cachedFixture(b *testing.B, option func(*census.Config)) *fixture {
 	b.Helper()

@@ -33,26 +33,6 @@ func TestScrapesAtOnceMakeOneListing(t *testing.T) {
 	})
 }
 
-func TestNeverTwoRequestsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: members("a", "b", "c", "d", "e"), client: factoryapi.Config{PageSize: 1, MaxRetries: 1}})
-		f.api.SetLatency(100 * time.Millisecond)
-		f.api.Inject(
-			fakeapi.Fault{Page: 2, Times: 3, Serve: fakeapi.Status(http.StatusInternalServerError)},
-			fakeapi.Fault{Page: 4, Times: 3, Serve: fakeapi.CutTransfer()},
-		)
-		var scrapes sync.WaitGroup
-		for i := range 200 {
-			scrapes.Go(func() { f.scrapeWithin(t, time.Duration(i*i%700)*time.Millisecond) })
-			time.Sleep(30 * time.Millisecond)
-		}
-		scrapes.Wait()
-		if got := f.api.Stats(); got.MaxConcurrent != 1 || got.Requests < 20 {
-			t.Errorf("%d requests, up to %d at once; want many, one at a time", got.Requests, got.MaxConcurrent)
-		}
-	})
-}
-
 func TestScrapeWaitsForTheWholeListingWithoutADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, settings{members: members("a", "b", "c"), client: factoryapi.Config{PageSize: 1}})
@@ -343,22 +323,6 @@ func TestListingTimeout(t *testing.T) {
 	}
 }
 
-func TestNumbersOfAnOlderListingWhileANewerOneIsUnderWay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: members("a"), collector: collector.Config{Schedule: collector.Schedule{MaxStale: 5 * time.Minute}}})
-		f.scrape(t, t.Context())
-		listed := float64(time.Now().Unix())
-		f.org.Add(members("b")...)
-		f.api.SetLatency(20 * time.Second)
-		f.scrapeWithin(t, 10*time.Second).Check(t, "under way", samples{
-			"factory_up": 1, "factory_users": 1, "factory_listing_in_progress": 1, "factory_listing_timestamp_seconds": listed, "factory_api_requests_total": 2,
-		})
-		f.scrapeWithin(t, 11*time.Second).Check(t, "ended", samples{
-			"factory_up": 1, "factory_users": 2, "factory_listing_in_progress": 0, "factory_listing_timestamp_seconds": listed + 20, "factory_api_requests_total": 2,
-		})
-	})
-}
-
 func TestNowIsTheStartOfTheListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339Nano) }
@@ -456,15 +420,6 @@ func TestCloseWaitsForTheEndOfTheListing(t *testing.T) {
 			t.Errorf("Close took %s, the listing ended after 5s", took)
 		}
 		read(t, c.Scrape(gone)).Check(t, "after Close", samples{"factory_listing_in_progress": 0})
-	})
-}
-
-func TestCloseWithoutAListing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: members("a")})
-		f.Close()
-		f.Close()
-		f.scrape(t, context.Background()).Check(t, "after Close", samples{"factory_up": 0, "factory_users": absent, "factory_api_requests_total": 0})
 	})
 }
 

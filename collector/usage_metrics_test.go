@@ -128,18 +128,6 @@ func TestUsedByAttribute(t *testing.T) {
 	})
 }
 
-// A member who works and never signs in is idle and used.
-func TestUsageIsNotSigningIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sleepUntil(may31)
-		s := working()
-		s.members = s.members[:1] // every, who never signed in
-		newFixture(t, s).afterReading(t).Check(t, "after the reading", samples{
-			`factory_users_idle{window="7d"}`: 1, usedOf("7d"): 1, unusedOf("7d"): 0, "factory_users_never_signed_in": 1,
-		})
-	})
-}
-
 func TestExpositionOfUsage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)

@@ -113,10 +113,10 @@ func get(t *testing.T, url string) (status int, body string) {
 
 // serveAPI serves an organization of one member to whoever has the key, and returns the
 // URL.
-func serveAPI(t *testing.T, key func() string) string {
+func serveAPI(t *testing.T, key string) string {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Authorization") != "Bearer "+key() {
+		if r.Header.Get("Authorization") != "Bearer "+key {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}

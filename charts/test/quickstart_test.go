@@ -57,7 +57,7 @@ func TestQuickstartShowsTheDemo(t *testing.T) {
 }
 
 func TestQuickstartShowsAnOrganization(t *testing.T) {
-	api := serveAPI(t, func() string { return "fk-test" })
+	api := serveAPI(t, "fk-test")
 	for env, line := range map[string]string{"SEAT_LIMIT=250": "\nfactory_seat_limit 250\n", "": "\nfactory_users 1\n"} {
 		service := compose(t, []string{"FACTORY_URL=" + api, env}, "compose.yml", "organization.yml").Services["exporter"]
 		if len(service.Volumes) != 1 || path.Base(service.Volumes[0].Source) != "key" {

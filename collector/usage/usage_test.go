@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"factory_exporter/collector/usage"
@@ -464,22 +463,6 @@ func TestStop(t *testing.T) {
 	if _, n := w.mustRead(t, noon("2026-06-01")); n != 4+2 { // the newest day is known already
 		t.Errorf("%d requests after a stop between the totals", n)
 	}
-}
-
-// The day of a reading is fixed when it begins, also if midnight passes.
-func TestMidnightPasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, everyDay(2)...)
-		time.Sleep(time.Until(time.Date(2026, 5, 31, 23, 59, 55, 0, time.UTC)))
-		w.analytics.Now = time.Now
-		w.api.SetLatency(200 * time.Millisecond)
-		if err := w.ledger.Read(t.Context(), w.source, time.Now(), func(v *usage.View) { w.views = append(w.views, v) }); err != nil {
-			t.Fatal(err)
-		}
-		if got := shown(w.last()); got != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" || factoryapi.DayOf(time.Now()).String() != "2026-06-01" {
-			t.Errorf("at %s: %s", time.Now(), got)
-		}
-	})
 }
 
 // Whatever the analytics send, what is kept of it is bounded.

@@ -137,19 +137,6 @@ func TestGenerateLooksLikeAnOrganization(t *testing.T) {
 	}
 }
 
-func BenchmarkGenerate(b *testing.B) {
-	for b.Loop() {
-		fakeapi.Generate(10_000, 1, noon())
-	}
-}
-
-func BenchmarkNewOrganization(b *testing.B) {
-	members := fakeapi.Generate(10_000, 1, noon())
-	for b.Loop() {
-		fakeapi.NewOrganization(members...)
-	}
-}
-
 func parse(t *testing.T, timestamp string) time.Time {
 	t.Helper()
 	at, err := time.Parse("2006-01-02T15:04:05.000Z", timestamp)

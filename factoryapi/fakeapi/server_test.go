@@ -163,29 +163,6 @@ func TestServerUnderConcurrentChange(t *testing.T) {
 	}
 }
 
-func BenchmarkPage(b *testing.B) {
-	for _, size := range []int{1_000, 500_000} {
-		server := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(size, 1, noon())...), key)
-		cursor := *decode(b, get(server, "limit=100")).Pagination.NextCursor
-		request := httptest.NewRequest("GET", fakeapi.UsersPath+"?limit=100&cursor="+url.QueryEscape(cursor), nil)
-		request.Header.Set("Authorization", "Bearer "+key)
-		b.Run(strconv.Itoa(size), func(b *testing.B) {
-			answer := discard{http.Header{}}
-			b.ReportAllocs()
-			for b.Loop() {
-				server.ServeHTTP(answer, request)
-			}
-		})
-	}
-}
-
-// discard is an answer that nobody reads.
-type discard struct{ header http.Header }
-
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(b []byte) (int, error) { return len(b), nil }
-func (d discard) WriteHeader(int)             {}
-
 // page is a page as far as these tests read it.
 type page struct {
 	Users []struct {
