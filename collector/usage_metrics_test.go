@@ -299,22 +299,13 @@ func wrongDays() []wrong {
 	}
 	known := func(days float64) samples { return but(week, samples{"factory_usage_known_days": days}) }
 	failed := but(known(25), samples{"factory_usage_up": 0})
-	empty := fakeapi.Edit(func(page map[string]any) { page["data"] = []any{} })
 	return []wrong{
 		{name: "late", unknowns: fakeapi.Unknowns{Late: true}, want: dayBefore},
-		{name: "the newest day has a third of the rows", fault: users(row(func(row map[string]any) {
-			if row["user_id"] != "every" {
-				row["sessions"], row["messages"], row["tool_calls"] = 0, 0, 0
-			}
-		})), want: dayBefore},
-		{name: "no day has rows of users", fault: at("users", empty), want: none(),
-			lines: []string{"activity counts 1 active users on 2026-05-29, but users has 0", "ERROR Cannot read the analytics; this reason is logged once err=activity counts 3 active users on 2026-05-30, but users has 0"}},
 		{name: "activity and users count different things", fault: at("activity", set("daily_active_users", 1000)), // as the third day is taken as it is
 			want:  samples{"factory_usage_up": 1, "factory_usage_day_timestamp_seconds": startOf("2026-05-28"), "factory_usage_known_days": 90, usedOf("7d"): 2},
 			lines: []string{"activity counts 1000 active users on 2026-05-29, but users has 1", "A day has few rows of users, and is taken as it is day=2026-05-28 rows=1 active_users=1000"}},
 		{name: "a day in the middle has no rows of users", unknowns: fakeapi.Unknowns{Unwritten: []string{"2026-05-05"}}, want: known(25),
 			lines: []string{"activity counts 1 active users on 2026-05-05, but users has 0"}},
-		{name: "nothing is known of an old day", fault: at("activity", fakeapi.OnDay("2026-05-05", empty)), want: all},
 		{name: "the history is short", unknowns: fakeapi.Unknowns{Reach: 28}, want: known(28), errors: "400"},
 		{name: "the activity of an old day fails", fault: at("activity", fakeapi.OnDay("2026-05-05", fakeapi.Status(500))), want: failed, errors: "500", lines: []string{"HTTP 500"}},
 		{name: "an old day is too much", fault: usersOn("2026-05-05", fakeapi.Endless()), want: failed, errors: "invalid_response", lines: []string{"larger than 4 MiB"}},

@@ -29,26 +29,3 @@ func TestReplicasRaiseOneAlert(t *testing.T) {
 		t.Errorf("told %d times: %v", len(pages), pages)
 	}
 }
-
-func TestHistogramsAreNativeWherePrometheusAsksForThem(t *testing.T) {
-	t.Parallel()
-	org := newOrganization(t, 120)
-	exporter := startExporter(t, org)
-	const (
-		native  = "histogram_count(factory_api_request_duration_seconds) > 0"
-		classic = "factory_api_request_duration_seconds_bucket"
-	)
-	asking := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, nativeHistograms: true})
-	other := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}})
-	asking.becomes(t, native)
-	asking.holds(t, "absent("+classic+")")
-	asking.holds(t, "histogram_quantile(0.9, factory_api_request_duration_seconds) > 0")
-
-	other.becomes(t, classic)
-	other.holds(t, "absent("+native+")")
-	other.holds(t, "histogram_quantile(0.9, factory_api_request_duration_seconds_bucket) > 0")
-
-	for _, p := range []*prometheus{asking, other} { // a snapshot has no native form
-		p.holds(t, `factory_users_last_sign_in_age_seconds_bucket{le="+Inf"} > 0`)
-	}
-}

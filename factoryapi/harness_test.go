@@ -180,40 +180,6 @@ func hangInError(status int) fakeapi.Behavior {
 	}
 }
 
-// checkUsers compares users with the members that the API listed.
-func checkUsers(t *testing.T, users []factoryapi.User, members []fakeapi.Member) {
-	t.Helper()
-	if len(users) != len(members) {
-		t.Fatalf("%d users, want %d", len(users), len(members))
-	}
-	for i, m := range members {
-		u := users[i]
-		if u.ID != m.ID || u.Email != m.Email || u.CreatedAt != timestampOf(t, m.CreatedAt) || u.LastSignInAt != timestampOf(t, m.LastSignInAt) {
-			t.Fatalf("user %d is %+v, want %+v", i, u, m)
-		}
-		for _, name := range []string{"team", "cost_center", "location"} {
-			want, wantOK := m.Metadata[name]
-			if got, ok := u.Metadata.Get(name); got != want || ok != wantOK {
-				t.Fatalf("user %d has %s %q, %t, want %q, %t", i, name, got, ok, want, wantOK)
-			}
-		}
-	}
-}
-
-// timestampOf is what becomes of a field that the fake API sends, or leaves out if it is
-// empty.
-func timestampOf(t *testing.T, text string) factoryapi.Timestamp {
-	t.Helper()
-	if text == "" {
-		return factoryapi.Timestamp{}
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return factoryapi.Timestamp{Time: at.UTC(), State: factoryapi.Valid}
-}
-
 // observer keeps what a client tells its Observe.
 type observer struct {
 	mu             sync.Mutex

@@ -238,13 +238,9 @@ func TestCompressedAnswers(t *testing.T) {
 
 	for _, tt := range []struct{ name, body, want string }{
 		{"a page", page, ""},
-		{"not compressed at all", lastPage(`{"id":"a"}`), "invalid_response"},
-		{"nothing", "", "invalid_response"},
-		{"cut short", page[:len(page)/2], "invalid_response"},
 		{"cut short within the header", page[:5], "invalid_response"},
 		{"damaged", string(damaged), "invalid_response"},
 		{"nonsense behind a good header", page[:10] + strings.Repeat("\xff", 50), "invalid_response"},
-		{"HTML", string(packed(t, "<html>")), "invalid_response"},
 		{"small, but huge when unpacked", string(packed(t, `{"padding":"`+strings.Repeat("x", 5<<20)+`",`+lastPage("")[1:])), "invalid_response"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

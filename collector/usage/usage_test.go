@@ -357,28 +357,6 @@ func TestFailureOnTheWayBack(t *testing.T) {
 	}
 }
 
-func TestFailureOfATotal(t *testing.T) {
-	for _, endpoint := range []string{"activity", "tokens", "users"} {
-		w := newWorld(t, everyDay(1)...)
-		w.mustRead(t, may31)
-		for serve, part := range map[string]fakeapi.Behavior{
-			"HTTP 500":         fakeapi.Status(500),
-			"read " + endpoint: fakeapi.Respond(http.StatusOK, "application/json", "{}"),
-			"Enterprise":       fakeapi.Refuse(403, "enterprise_required"),
-		} {
-			w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + endpoint, Serve: part})
-			err := w.read(t.Context(), noon("2026-06-01"))
-			if err == nil || !strings.Contains(err.Error(), serve) || !errors.As(err, new(*factoryapi.Error)) {
-				t.Errorf("%s: error %v, want one about %s", endpoint, err, serve)
-			}
-			w.api.ClearFaults()
-		}
-		if got := shown(w.last()); got != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" {
-			t.Errorf("%s: %s", endpoint, got)
-		}
-	}
-}
-
 // Credits by model and limits are a complement: without them, the rest is shown.
 func TestComplements(t *testing.T) {
 	limits := fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"a@acme.example": 1_000_000}}

@@ -91,47 +91,6 @@ func TestAnalyticsOfUsersInBothForms(t *testing.T) {
 	}
 }
 
-func TestAnalyticsByModel(t *testing.T) {
-	work := fakeapi.Work{Sessions: 1, Model: "plain", BillableTokens: 10, InputTokens: 3}
-	dear := fakeapi.Work{Sessions: 1, Model: "dear", BillableTokens: 50}
-	server := fakeAnalytics(fakeapi.NewAnalytics(
-		fakeapi.Worker{ID: "a", On: fakeapi.OnDays(work, "2026-02-27", "2026-02-28")},
-		fakeapi.Worker{ID: "b", On: fakeapi.OnDays(work, "2026-02-28")},
-		fakeapi.Worker{ID: "c", On: fakeapi.OnDays(dear, "2026-02-28")},
-	))
-	var answer struct {
-		Data []struct {
-			Date     string
-			GroupKey string `json:"group_key"`
-			Billable int    `json:"billable_tokens"`
-		}
-	}
-	body := askAnalytics(server, fakeapi.AnalyticsPath+"tokens", "startDate=2026-02-27&endDate=2026-02-28&group_by=model").Body.Bytes()
-	if err := json.Unmarshal(body, &answer); err != nil {
-		t.Fatal(err)
-	}
-	if got := fmt.Sprint(answer.Data); got != "[{2026-02-27 plain 10} {2026-02-28 dear 50} {2026-02-28 plain 20}]" {
-		t.Error(got)
-	}
-}
-
-func TestLimitsOfCredits(t *testing.T) {
-	a := fakeapi.NewAnalytics()
-	for _, tt := range []struct {
-		limits fakeapi.Limits
-		want   string
-	}{
-		{fakeapi.Limits{}, `{"globalLimit":null,"userLimits":[]}`},
-		{fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"b@acme.example": 5_000_000}},
-			`{"globalLimit":2000000,"userLimits":[{"email":"b@acme.example","limit":5000000}]}`},
-	} {
-		a.SetLimits(tt.limits)
-		if got := askAnalytics(fakeAnalytics(a), fakeapi.LimitsPath+"users", "").Body.String(); got != tt.want {
-			t.Errorf("%s, want %s", got, tt.want)
-		}
-	}
-}
-
 func TestAnalyticsOfDays(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -215,26 +214,6 @@ func TestTheLastGoodKeyIsUsedWhileTheFileHoldsNone(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestAKeyFileMayBeReadBySeveralAtOnce(t *testing.T) {
-	path := write(t, keyPath(t), key)
-	file, err := apikey.Open(t.Context(), path, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
-	for i := range 8 {
-		group.Go(func() {
-			if i == 0 {
-				remove(t, path)
-			}
-			if got := file.Key(t.Context()); got != key {
-				t.Errorf("key %q", got)
-			}
-		})
-	}
-	group.Wait()
 }
 
 // keyPath is where a test's key file may be.

@@ -392,3 +392,24 @@ func TestClientThatHangsUpIsOneDebugLineAtMost(t *testing.T) {
 		})
 	}
 }
+
+// Those who have gone before a listing ends are not answered, so they keep nobody
+// waiting.
+func TestScrapesOfClientsThatHaveGoneTakeNoPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		e := newExporter(t, settings{members: 3, server: Config{MaxRequests: 1}})
+		e.api.SetLatency(time.Second)
+		for range 100 {
+			conn := connect(t, e.network)
+			write(t, conn, scrapeRequest)
+			synctest.Wait()
+			conn.Close()
+		}
+		before := strings.Count(e.logs.String(), "\n")
+		e.scrape(t)
+		if log := e.logs.String(); strings.Count(log, "\n") != before+1 || !strings.Contains(log, "Listing complete") {
+			t.Errorf("the log is\n%s", log)
+		}
+	})
+}
