@@ -143,7 +143,6 @@ func run(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) erro
 	})
 }
 
-// runCommand does what a command says.
 func runCommand(ctx context.Context, cfg *config.Config, api factoryapi.Config, stdout, stderr io.Writer) error {
 	api.Observe = func(endpoint string) func(error) {
 		start := time.Now()

@@ -175,7 +175,6 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// list makes one listing: all pages or an error.
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	start := time.Now()
 	view := c.usage().view
@@ -223,7 +222,6 @@ func (c *Collector) logSuccess(s *snapshot) {
 	}
 }
 
-// read makes one reading of the analytics.
 func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage.View)) error {
 	if c.unmatched.Load() { // its ids may be others by now, and must not be mixed with these
 		c.ledger = c.newLedger()

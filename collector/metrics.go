@@ -72,7 +72,6 @@ func (s series) describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// gaugesTo returns a function that sends gauges to ch.
 func (s series) gaugesTo(ch chan<- prometheus.Metric) func(name string, value float64, labels ...string) {
 	return func(name string, value float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(s[name], prometheus.GaugeValue, value, labels...)

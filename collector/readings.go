@@ -46,7 +46,6 @@ func newReadings(read func(ctx context.Context, now time.Time, publish func(*usa
 	return r
 }
 
-// start starts a reading if one is due.
 func (r *readings) start() {
 	r.join(func(past history[reading]) bool { return readingIsDue(past, time.Now()) })
 }
@@ -58,7 +57,6 @@ type usageState struct {
 	today factoryapi.Day
 }
 
-// shown returns what may be shown now.
 func (r *readings) shown() usageState {
 	past, _, _ := r.state(nil)
 	s := usageState{up: past.up(), today: factoryapi.DayOf(time.Now())}
@@ -92,5 +90,4 @@ func readingIsDue(past history[reading], now time.Time) bool {
 	}
 }
 
-// dayBefore returns the day before the one that t is in.
 func dayBefore(t time.Time) factoryapi.Day { return factoryapi.DayOf(t) - 1 }

@@ -33,7 +33,6 @@ type history[T any] struct {
 	err    error     // of that run
 }
 
-// up reports whether the newest run succeeded.
 func (h history[T]) up() bool { return h.err == nil && h.newest != nil }
 
 func newTask[T any](timeout time.Duration, run func(context.Context) (*T, error)) *task[T] {
@@ -57,7 +56,6 @@ func (t *task[T]) join(due func(history[T]) bool) *call {
 	return t.call
 }
 
-// do makes one run.
 func (t *task[T]) do(c *call) {
 	defer close(c.done)
 	ctx := t.ctx

@@ -68,7 +68,6 @@ func elements[T any](w *walker, memory []T, noun string, read func(*walker, *T) 
 // errNotJSON quotes nothing, because decodePage does not know the key.
 var errNotJSON = errors.New("not JSON, or cut short")
 
-// user fills u with the object at hand.
 func (w *walker) user(u *User) error {
 	if w.peek() != '{' {
 		return errors.New("is not an object")
@@ -212,7 +211,6 @@ func (w *walker) elements() iter.Seq[struct{}] {
 	}
 }
 
-// skip skips one value and returns its text.
 func (w *walker) skip() string {
 	w.peek()
 	start := w.pos

@@ -70,7 +70,6 @@ func newList(u *url.URL, pageSize int) *list {
 	return l
 }
 
-// next returns the URL of the page to ask for.
 func (l *list) next() *url.URL {
 	l.used[l.hash(l.query.Get("cursor"))] = struct{}{}
 	l.url.RawQuery = l.query.Encode()

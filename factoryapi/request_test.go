@@ -114,19 +114,6 @@ func TestACanceledListing(t *testing.T) {
 	}
 }
 
-func TestACanceledContextSendsNothing(t *testing.T) {
-	api := organizationOf(1)
-	client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := list(ctx, client); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	if got := api.Stats().Requests; got != 0 {
-		t.Errorf("%d requests", got)
-	}
-}
-
 // keys supplies another key each time.
 type keys struct{ supplied int }
 

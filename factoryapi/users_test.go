@@ -203,15 +203,6 @@ func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-func TestNothingIsSentBeforeTheListingIsRead(t *testing.T) {
-	api := organizationOf(1)
-	client := newClient(t, serve(t, api), factoryapi.Config{})
-	_ = client.Pages(t.Context())
-	if got := api.Stats().Requests; got != 0 {
-		t.Errorf("%d requests", got)
-	}
-}
-
 func TestMetadata(t *testing.T) {
 	for _, tt := range []struct {
 		name, object, key string

@@ -103,7 +103,6 @@ func (t *tallies) addGroup() (group int) {
 	return len(t.users) - 1
 }
 
-// add counts a user in a group.
 func (t *tallies) add(group int, in []WindowMembership) {
 	t.users[group]++
 	for i := range in {
@@ -126,7 +125,6 @@ func increment(n *uint32, by bool) {
 	}
 }
 
-// addTo adds what was counted in a group.
 func (t *tallies) addTo(sum *GroupCounts, group int) {
 	sum.Users += int(t.users[group])
 	for i := range sum.Windows {
@@ -143,7 +141,6 @@ func (t *tallies) addTo(sum *GroupCounts, group int) {
 	}
 }
 
-// counts returns what was counted in a group.
 func (t *tallies) counts(group int) []WindowCounts {
 	sum := GroupCounts{Windows: make([]WindowCounts, t.size)}
 	t.addTo(&sum, group)

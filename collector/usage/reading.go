@@ -164,7 +164,6 @@ func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 	return total.Valid && sum > total.Value*1.001+float64(numbers)
 }
 
-// show publishes what is known now.
 func (r *reading) show() {
 	r.published = r.view(r.published)
 	r.publish(r.published)

@@ -8,12 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -122,16 +119,6 @@ func TestConnectionsThatFail(t *testing.T) {
 		serve func(*testing.T) (url string, mend func()) // mend is nil where that is in nobody's hands
 		want  string                                     // in the log
 	}{
-		{"nobody listens", func(t *testing.T) (string, func()) {
-			address, listen := reservePort(t)
-			server := httptest.NewUnstartedServer(api)
-			server.Listener.Close()
-			return "http://" + address, func() {
-				server.Listener = listen()
-				server.Start()
-				t.Cleanup(server.Close)
-			}
-		}, "connection refused"},
 		// A label of a name has 63 letters at most: no resolver needs to be asked, and
 		// none is.
 		{"a name that nobody can have", func(*testing.T) (string, func()) {
@@ -163,36 +150,6 @@ func TestConnectionsThatFail(t *testing.T) {
 			}
 			harness.CheckNoKey(t, "the log", p.Stderr.String(), harness.Key)
 		})
-	}
-}
-
-// reservePort returns an address that refuses connections until listen is called. The
-// port is bound all the while, so that nobody else gets it.
-func reservePort(t *testing.T) (address string, listen func() net.Listener) {
-	t.Helper()
-	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(socket), "socket")
-	t.Cleanup(func() { file.Close() })
-	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	bound, err := syscall.Getsockname(socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = net.JoinHostPort("127.0.0.1", strconv.Itoa(bound.(*syscall.SockaddrInet4).Port))
-	return address, func() net.Listener {
-		if err := syscall.Listen(socket, 10); err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.FileListener(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return listener
 	}
 }
 

@@ -113,7 +113,6 @@ func (a *answers) addMetadata(text json.RawMessage) {
 	}
 }
 
-// tell tells how the answers differ from the documents.
 func (a *answers) tell(r *report) {
 	known := documented()
 	for _, kind := range slices.Sorted(maps.Keys(a.fields)) {
@@ -136,7 +135,6 @@ func (a *answers) tell(r *report) {
 	}
 }
 
-// tellMetadata tells which keys the metadata have.
 func (a *answers) tellMetadata(r *report) {
 	keys := slices.SortedFunc(maps.Keys(a.metadata), func(b, c string) int {
 		return cmp.Or(cmp.Compare(a.metadata[c].members, a.metadata[b].members), strings.Compare(b, c))

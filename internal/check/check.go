@@ -149,7 +149,6 @@ func (r *report) members(ctx context.Context, view *usage.View) (matched int, ok
 	return counts.InUsage, true
 }
 
-// usage tells what the analytics know.
 func (r *report) usage(ctx context.Context, view *usage.View, matched int) {
 	r.line("Usage", "newest day %s: activity counts %.0f users, %d have a row, and %d of these are members", view.Day, view.Activity.Daily.Value, view.Users, matched)
 	if view.Users > 0 && matched == 0 {

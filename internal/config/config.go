@@ -37,55 +37,37 @@ const (
 // and nothing changes it.
 type Config struct {
 	command   string
-	api       factoryapi.Config
-	keyFile   string
-	demo      bool
-	usage     bool
-	collector collector.Config
+	api       factoryapi.Config // without credentials
+	keyFile   string            // empty: KeyVariable has the key
+	demo      bool              // a simulated organization takes the place of the API
+	usage     bool              // read the analytics
+	collector collector.Config  // without analytics and logger
 	server    server.Config
 	users     userlist.Options
-	list      *userlist.List
-	unknown   []string
+	list      *userlist.List // nil but for the command users
+	unknown   []string       // environment variables that look like a flag's and are not
 	logLevel  slog.Level
 	logFormat string
-	settings  []any
+	settings  []any // names and values of all flags in turn, for the log
 }
 
-// Command returns Serve, Users or Check.
-func (c *Config) Command() string { return c.command }
-
-// API returns how to reach the API, without credentials.
-func (c *Config) API() factoryapi.Config { return c.api }
-
-// KeyFile returns the file with the API key. It is empty if KeyVariable has the key.
-func (c *Config) KeyFile() string { return c.keyFile }
-
-// Demo reports whether a simulated organization takes the place of the API.
-func (c *Config) Demo() bool { return c.demo }
-
-// Usage reports whether to read the analytics.
-func (c *Config) Usage() bool { return c.usage }
-
-// Collector returns what to count and when, without analytics and logger.
+// Command is Serve, Users or Check.
+func (c *Config) Command() string             { return c.command }
+func (c *Config) API() factoryapi.Config      { return c.api }
+func (c *Config) KeyFile() string             { return c.keyFile }
+func (c *Config) Demo() bool                  { return c.demo }
+func (c *Config) Usage() bool                 { return c.usage }
 func (c *Config) Collector() collector.Config { return c.collector }
-
-// Server returns where and how to serve the pages.
-func (c *Config) Server() server.Config { return c.server }
-
-// UserList returns the list to print. It is nil but for the command users.
-func (c *Config) UserList() *userlist.List { return c.list }
+func (c *Config) Server() server.Config       { return c.server }
+func (c *Config) UserList() *userlist.List    { return c.list }
+func (c *Config) UnknownVariables() []string  { return c.unknown }
+func (c *Config) Settings() []any             { return c.settings }
 
 // Check returns what the command check asks for.
 func (c *Config) Check() check.Options {
 	counting := c.collector.Census
 	return check.Options{Windows: counting.Windows, GroupBy: counting.GroupBy, ListingTimeout: c.collector.Schedule.ListingTimeout, Usage: c.usage}
 }
-
-// UnknownVariables returns the environment variables that look like a flag's and are not.
-func (c *Config) UnknownVariables() []string { return c.unknown }
-
-// Settings returns the names and values of all flags in turn, for the log.
-func (c *Config) Settings() []any { return c.settings }
 
 // ErrAnswered says that the flags asked for help or the version, and that stdout has it.
 var ErrAnswered = errors.New("the answer is on stdout")

@@ -48,7 +48,6 @@ func newFlags(command string, cfg *Config) *kingpin.Application {
 	return app
 }
 
-// variable returns the environment variable of a flag.
 func variable(flag string) string {
 	return strings.ToUpper(Program + "_" + strings.NewReplacer(".", "_", "-", "_").Replace(flag))
 }
@@ -77,7 +76,6 @@ func declareUsers(flags flagSet, cfg *Config) {
 		store(&cfg.users.Output, notEmpty("give the name of a file"))).PlaceHolder("FILE")
 }
 
-// declareCollector declares the flags about what to count and when.
 func declareCollector(flags flagSet, cfg *Config) {
 	counting := &cfg.collector.Census
 	flags.repeatable("collector.window", "Length of a time window. Members who signed in within it are active; older accounts that did not are idle. Repeatable.",
@@ -104,7 +102,6 @@ func declareCollector(flags flagSet, cfg *Config) {
 		store(&cfg.collector.Schedule.MaxStale, duration)).Default("5m")
 }
 
-// declareWeb declares the flags about the pages.
 func declareWeb(flags flagSet, cfg *Config) {
 	app := flags.app
 	cfg.server.Web = kingpinflag.AddFlags(app, ":10777")
@@ -153,7 +150,6 @@ func declare(clause *kingpin.FlagClause, value flagValue) *kingpin.FlagClause {
 	return clause
 }
 
-// declareAPI declares the flags about the API.
 func declareAPI(flags flagSet, cfg *Config) {
 	flags.one("factory.url", "Base URL of the Factory API. The EU and private hosts have their own.",
 		store(&cfg.api.URL, notEmpty("leave the flag out for "+factoryapi.DefaultURL+", or give the URL of the API"))).Default(factoryapi.DefaultURL)

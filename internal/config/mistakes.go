@@ -82,7 +82,6 @@ func unexpected(argument, command, help string) error {
 	return fmt.Errorf("unexpected argument %q: %s", argument, hint)
 }
 
-// flagNames returns the names of the flags of a command.
 func flagNames(command string) []string {
 	names := []string{"help", "version"}
 	for _, flag := range flagsOf(command) {

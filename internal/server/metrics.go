@@ -124,7 +124,6 @@ func enter(ctx context.Context, places chan<- struct{}, within time.Duration) (o
 	}
 }
 
-// leave gives a place back.
 func leave(places <-chan struct{}) { <-places }
 
 // maxScrapeTimeout is the longest scrape timeout that the exporter believes. It is
@@ -149,20 +148,14 @@ type answer struct {
 	size   int
 }
 
-// Header implements http.ResponseWriter.
-func (a *answer) Header() http.Header { return a.header }
-
-// WriteHeader implements http.ResponseWriter.
+func (a *answer) Header() http.Header    { return a.header }
 func (a *answer) WriteHeader(status int) { a.status = status }
-
-// Write implements http.ResponseWriter.
 func (a *answer) Write(b []byte) (int, error) {
 	a.body = append(a.body, bytes.Clone(b))
 	a.size += len(b)
 	return len(b), nil
 }
 
-// send writes the answer to a client.
 func (a *answer) send(w http.ResponseWriter) error {
 	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(a.size))

@@ -77,8 +77,6 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 	}{
 		{"a header of 30 kB", "/metrics", "X-Padding: " + strings.Repeat("x", 30_000) + "\r\n", 200},
 		{"a header of 40 kB", "/metrics", "X-Padding: " + strings.Repeat("x", 40_000) + "\r\n", 431},
-		{"a header of 10 MB", "/metrics", "X-Padding: " + strings.Repeat("x", 10_000_000) + "\r\n", 431},
-		{"30 headers of 1 kB", "/metrics", headers(30), 200},
 		{"100 headers of 1 kB", "/metrics", headers(100), 431},
 		{"a path of 40 kB", "/" + strings.Repeat("x", 40_000), "", 431},
 	} {
@@ -119,7 +117,6 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 		{name: "that never end the header", sends: request, within: 10 * time.Second},
 		{name: "that never send the body", sends: strings.Replace(request, "GET", "POST", 1) + "Content-Length: 10\r\n\r\n", reads: 1 << 20, within: 20 * time.Second},
 		{name: "that do not read the answer", sends: request + "\r\n", within: 10 * time.Second},
-		{name: "that read only its beginning", sends: request + "\r\n", reads: 100, within: 10 * time.Second},
 		{name: "that ask once and stay", sends: request + "\r\n", reads: 1 << 20, within: 5 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
