@@ -435,43 +435,39 @@ func TestServiceReachesThePortThatTheExporterListensOn(t *testing.T) {
 }
 
 func TestServiceMonitorSelectsTheServiceAndMakesTheReleaseTheJob(t *testing.T) {
+	selects := func(selector *metav1.LabelSelector, of map[string]string) bool {
+		chosen, err := metav1.LabelSelectorAsSelector(selector)
+		return err == nil && chosen.Matches(labels.Set(of))
+	}
 	for name, values := range map[string]string{"defaults": "serviceMonitor: {enabled: true}", "everything": everything} {
 		t.Run(name, func(t *testing.T) {
 			all := install(t, "emea", values)
 			monitor := all.monitors[0]
-			selector, err := metav1.LabelSelectorAsSelector(&monitor.Spec.Selector)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !selector.Matches(labels.Set(all.service.Labels)) || selector.Matches(labels.Set(install(t, "other", "").service.Labels)) {
-				t.Errorf("selects %s", selector)
-			}
-			if job := all.service.Labels[monitor.Spec.JobLabel]; job != "emea" {
-				t.Errorf("the job is %q", job)
+			if !selects(&monitor.Spec.Selector, all.service.Labels) || selects(&monitor.Spec.Selector, install(t, "other", "").service.Labels) {
+				t.Errorf("selects %v", monitor.Spec.Selector)
 			}
 			endpoint := monitor.Spec.Endpoints[0]
-			if endpoint.Port != all.service.Spec.Ports[0].Name {
-				t.Errorf("port %q", endpoint.Port)
+			if job := all.service.Labels[monitor.Spec.JobLabel]; job != "emea" || endpoint.Port != all.service.Spec.Ports[0].Name {
+				t.Errorf("the job is %q, the port %q", job, endpoint.Port)
 			}
 			interval, err1 := model.ParseDuration(string(endpoint.Interval))
 			timeout, err2 := model.ParseDuration(string(endpoint.ScrapeTimeout))
 			if err := errors.Join(err1, err2); err != nil || timeout > interval {
 				t.Errorf("interval %s, timeout %s, %v", endpoint.Interval, endpoint.ScrapeTimeout, err)
 			}
-			want := monitoringv1.Endpoint{Port: "http", Path: "/metrics", Interval: "1m", ScrapeTimeout: "30s"}
-			if name == "defaults" && !equality.Semantic.DeepEqual(endpoint, want) {
-				t.Errorf("got %v, want %v", endpoint, want)
+			if name == "defaults" {
+				if want := (monitoringv1.Endpoint{Port: "http", Path: "/metrics", Interval: "1m", ScrapeTimeout: "30s"}); !equality.Semantic.DeepEqual(endpoint, want) {
+					t.Errorf("got %v, want %v", endpoint, want)
+				}
+				return
 			}
-			if name == "everything" && (endpoint.Path != "/seats" || endpoint.TLSConfig == nil || endpoint.BasicAuth == nil ||
-				len(endpoint.RelabelConfigs) != 1 || len(endpoint.MetricRelabelConfigs) != 1 || monitor.Labels["release"] != "stack") {
+			if endpoint.Path != "/seats" || endpoint.TLSConfig == nil || endpoint.BasicAuth == nil ||
+				len(endpoint.RelabelConfigs) != 1 || len(endpoint.MetricRelabelConfigs) != 1 || monitor.Labels["release"] != "stack" {
 				t.Errorf("got %v", endpoint)
 			}
-			if name == "everything" {
-				pods, pod := all.podMonitor, all.deployment.Spec.Template.Labels
-				selector, err := metav1.LabelSelectorAsSelector(&pods.Spec.Selector)
-				if err != nil || !selector.Matches(labels.Set(pod)) || pod[pods.Spec.JobLabel] != "emea" || pods.Spec.PodMetricsEndpoints[0].Path != "/seats" {
-					t.Errorf("the PodMonitor is %v, %v", pods.Spec, err)
-				}
+			pods, pod := all.podMonitor, all.deployment.Spec.Template.Labels
+			if !selects(&pods.Spec.Selector, pod) || pod[pods.Spec.JobLabel] != "emea" || pods.Spec.PodMetricsEndpoints[0].Path != "/seats" {
+				t.Errorf("the PodMonitor is %v", pods.Spec)
 			}
 		})
 	}

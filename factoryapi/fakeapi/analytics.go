@@ -70,8 +70,6 @@ func OnDays(work Work, days ...string) func(time.Time) (Work, bool) {
 // Unknowns are what the reference of the analytics leaves open, and what a daily batch
 // may do wrong. Days are written 2026-01-14.
 type Unknowns struct {
-	// RowPerUser sums the rows of a user in a range, on the newest day with work.
-	RowPerUser bool
 	// LastCursor is the next_cursor of the last page, in JSON. Empty leaves it out.
 	LastCursor string
 	// IdleDays gives days on which nobody worked a row of zeros.
@@ -357,21 +355,11 @@ func (r *request) position(cursor string) string {
 }
 
 func (a *Analytics) rowsOf(w *Worker, number int, r *request) (rows []any) {
-	var sum Work
-	newest := r.first
 	for d := r.first; !d.After(r.last); d = d.Add(day) {
 		work, ok := a.on(w, d)
-		if !ok || isOneOf(d, a.unknowns.Unwritten) || number%4 > 0 && isOneOf(d, a.unknowns.HalfWritten) {
-			continue
+		if ok && !isOneOf(d, a.unknowns.Unwritten) && (number%4 == 0 || !isOneOf(d, a.unknowns.HalfWritten)) {
+			rows = append(rows, w.row(d, work))
 		}
-		rows = append(rows, w.row(d, work))
-		sum.add(work)
-		if work.used() {
-			newest = d
-		}
-	}
-	if len(rows) > 0 && a.unknowns.RowPerUser {
-		return []any{w.row(newest, sum)}
 	}
 	return rows
 }

@@ -3,10 +3,8 @@ package fakeapi_test
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -39,8 +37,7 @@ func TestAnalyticsKeepToTheirDescription(t *testing.T) {
 		{"tokens", analytics(fakeapi.Unknowns{}), tokens, days, 200},
 		{"idle days", analytics(fakeapi.Unknowns{IdleDays: true}), activity, days, 200},
 		{"a range without rows", fakeAnalytics(fakeapi.NewAnalytics()), users, days, 200},
-		{"a row a user", analytics(fakeapi.Unknowns{RowPerUser: true}), users, days, 200},
-		{"a row a user and day", analytics(fakeapi.Unknowns{}), users, days, 200},
+		{"rows of users", analytics(fakeapi.Unknowns{}), users, days, 200},
 		{"tokens by model", analytics(fakeapi.Unknowns{}), tokens, days + "&group_by=model", 200},
 		{"tokens by something else", analytics(fakeapi.Unknowns{}), tokens, days + "&group_by=mood", 400},
 		{"limits", fakeAnalytics(limited), limits, "", 200},
@@ -68,25 +65,32 @@ func TestAnalyticsKeepToTheirDescription(t *testing.T) {
 	}
 }
 
-// The rows of a single day are the same in both forms, and their sum is in a longer range.
-func TestAnalyticsOfUsersInBothForms(t *testing.T) {
-	for _, tt := range []struct {
-		days       string
-		perUser    bool
-		rows       int
-		bySessions map[string]int
-	}{
-		{"startDate=2026-02-28&endDate=2026-02-28", false, 2, map[string]int{"user_a": 2, "user_left": 2}},
-		{"startDate=2026-02-28&endDate=2026-02-28", true, 2, map[string]int{"user_a": 2, "user_left": 2}},
-		{"startDate=2026-02-20&endDate=2026-02-28", false, 7, map[string]int{"user_a": 4, "user_b": 2, "user_left": 6, "user_zero": 0}},
-		{"startDate=2026-02-20&endDate=2026-02-28", true, 4, map[string]int{"user_a": 4, "user_b": 2, "user_left": 6, "user_zero": 0}},
-	} {
-		for _, limit := range []int{1, 2, 3, 100} {
-			server := analytics(fakeapi.Unknowns{RowPerUser: tt.perUser})
-			got, n := sessions(t, server, tt.days, limit)
-			if !maps.Equal(got, tt.bySessions) || n != tt.rows {
-				t.Errorf("%s, a row a user %t, limit %d: %d rows with sessions %v, want %d with %v", tt.days, tt.perUser, limit, n, got, tt.rows, tt.bySessions)
+func TestAnalyticsOfUsersOnAllPages(t *testing.T) {
+	for _, limit := range []int{1, 2, 100} {
+		var got []string
+		for cursor, more := "", true; more; {
+			var answer struct {
+				Data []struct {
+					UserID   string `json:"user_id"`
+					Date     string
+					Sessions int
+				}
+				Meta struct {
+					HasMore    bool   `json:"has_more"`
+					NextCursor string `json:"next_cursor"`
+				}
 			}
+			query := fmt.Sprintf("startDate=2026-02-27&endDate=2026-02-28&limit=%d&cursor=%s", limit, cursor)
+			if err := json.Unmarshal(askAnalytics(analytics(fakeapi.Unknowns{}), fakeapi.AnalyticsPath+"users", query).Body.Bytes(), &answer); err != nil {
+				t.Fatal(err)
+			}
+			for _, row := range answer.Data {
+				got = append(got, fmt.Sprint(row.UserID, " ", row.Date[8:], " ", row.Sessions))
+			}
+			cursor, more = answer.Meta.NextCursor, answer.Meta.HasMore
+		}
+		if text := strings.Join(got, ", "); text != "user_a 28 2, user_b 27 2, user_left 27 2, user_left 28 2" {
+			t.Errorf("limit %d: %s", limit, text)
 		}
 	}
 }
@@ -180,38 +184,4 @@ func askAnalytics(server http.Handler, path, query string) *httptest.ResponseRec
 	answer := httptest.NewRecorder()
 	server.ServeHTTP(answer, request)
 	return answer
-}
-
-// sessions returns the sum of sessions by user, and the number of rows, of all pages.
-func sessions(t *testing.T, server http.Handler, query string, limit int) (sum map[string]int, rows int) {
-	t.Helper()
-	sum = map[string]int{}
-	for cursor := ""; ; {
-		text := fmt.Sprintf("%s&limit=%d", query, limit)
-		if cursor != "" {
-			text += "&cursor=" + url.QueryEscape(cursor)
-		}
-		var answer struct {
-			Data []struct {
-				UserID   string `json:"user_id"`
-				Sessions int
-			}
-			Meta struct {
-				HasMore    bool   `json:"has_more"`
-				NextCursor string `json:"next_cursor"`
-			}
-		}
-		body := askAnalytics(server, fakeapi.AnalyticsPath+"users", text).Body.Bytes()
-		if err := json.Unmarshal(body, &answer); err != nil {
-			t.Fatal(err)
-		}
-		for _, row := range answer.Data {
-			sum[row.UserID] += row.Sessions
-			rows++
-		}
-		if !answer.Meta.HasMore {
-			return sum, rows
-		}
-		cursor = answer.Meta.NextCursor
-	}
 }
