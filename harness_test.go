@@ -146,10 +146,10 @@ func serveAPI(t testing.TB, api http.Handler) string {
 func usageAPI(t testing.TB, members int) (url string, server *fakeapi.Server) {
 	org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
 	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 1, Model: "droid-core", BillableTokens: 1_000_000}
-	var workers []fakeapi.Worker
-	for i, m := range org.Members() {
+	var workers []fakeapi.UserWork
+	for i, m := range org.Users() {
 		if i%4 > 0 {
-			workers = append(workers, fakeapi.Worker{ID: m.ID, On: func(time.Time) (fakeapi.Work, bool) { return work, true }})
+			workers = append(workers, fakeapi.UserWork{ID: m.ID, On: func(time.Time) (fakeapi.Work, bool) { return work, true }})
 		}
 	}
 	analytics := fakeapi.NewAnalytics(workers...)

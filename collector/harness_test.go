@@ -35,7 +35,7 @@ var golden = harness.Golden
 
 // settings of a fixture. Their zero value will do.
 type settings struct {
-	members   []fakeapi.Member
+	members   []fakeapi.User
 	analytics *fakeapi.Analytics // nil: the analytics are not read
 	client    factoryapi.Config
 	collector collector.Config
@@ -68,10 +68,10 @@ func newFixture(t testing.TB, s settings) *fixture {
 }
 
 // members returns members with these ids who signed in long ago.
-func members(ids ...string) []fakeapi.Member {
-	var members []fakeapi.Member
+func members(ids ...string) []fakeapi.User {
+	var members []fakeapi.User
 	for _, id := range ids {
-		members = append(members, fakeapi.Member{ID: id, Email: id + "@acme.example", CreatedAt: "1998-01-01T00:00:00Z", LastSignInAt: "1999-01-01T00:00:00Z"})
+		members = append(members, fakeapi.User{ID: id, Email: id + "@acme.example", CreatedAt: "1998-01-01T00:00:00Z", LastSignInAt: "1999-01-01T00:00:00Z"})
 	}
 	return members
 }

@@ -327,7 +327,7 @@ func TestNowIsTheStartOfTheListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339Nano) }
 		f := newFixture(t, settings{
-			members: []fakeapi.Member{
+			members: []fakeapi.User{
 				{ID: "a", CreatedAt: at(day), LastSignInAt: at(day)},
 				{ID: "b", CreatedAt: at(day), LastSignInAt: at(day)}, // met long after the start
 			},
@@ -497,7 +497,7 @@ func TestJoinedAndLeft(t *testing.T) {
 			{"while a listing has duplicates it tells nothing", func() { f.org.Remove("f"); f.org.Add(members("k")...) }, 6, 4, 1},
 			{"the next one without counts from the last one without", func() { f.org.Remove("d"); f.org.Add(members("d", "l")...) }, 8, 5, 1},
 			{"all leave", func() {
-				for _, m := range f.org.Members() {
+				for _, m := range f.org.Users() {
 					f.org.Remove(m.ID)
 				}
 			}, 8, 13, 1},

@@ -52,7 +52,7 @@ func TestOptionalSeriesAreAbsentByDefault(t *testing.T) {
 func TestPerUserTimestamps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, settings{
-			members: []fakeapi.Member{
+			members: []fakeapi.User{
 				{ID: "known", CreatedAt: "1999-12-31T22:00:00Z", LastSignInAt: "2000-01-01T01:00:00.125+01:00"},
 				{ID: "never", CreatedAt: "1999-12-31T22:00:00.5Z"},
 				{ID: "null", CreatedAt: "1999-12-31T22:00:00Z", Raw: map[string]json.RawMessage{"lastSignInAt": []byte("null")}},
@@ -96,11 +96,11 @@ func TestPerUserLeavesWithTheMember(t *testing.T) {
 func TestLabelValuesFromTheAPIDoNotFailAScrape(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		want := map[string]bool{"id broken \ufffd\ufffd here": true}
-		users := []fakeapi.Member{{ID: "id broken BYTES here", Metadata: map[string]string{"team": "broken BYTES here"}}}
+		users := []fakeapi.User{{ID: "id broken BYTES here", Metadata: map[string]string{"team": "broken BYTES here"}}}
 		for _, value := range []string{
 			`say "hi"`, "two\nlines", `back\slash\n`, "control \x00\x1b[31m\u0085\ufeff", "{le=\"1\"} 5 # EOF", "日本語🙂", `lone \ud800 surrogate`, strings.Repeat("é", 60),
 		} {
-			users = append(users, fakeapi.Member{ID: "id " + value, Metadata: map[string]string{"team": value}, CreatedAt: "1999-01-01T00:00:00Z"})
+			users = append(users, fakeapi.User{ID: "id " + value, Metadata: map[string]string{"team": value}, CreatedAt: "1999-01-01T00:00:00Z"})
 			want["id "+value] = true
 		}
 		users[0].CreatedAt = users[1].CreatedAt
@@ -130,7 +130,7 @@ func everything(t testing.TB) settings {
 	team := func(name string) map[string]string { return map[string]string{"team": name} }
 	s := settings{
 		client: factoryapi.Config{PageSize: 4},
-		members: []fakeapi.Member{
+		members: []fakeapi.User{
 			{ID: "user_01", Email: "daily@acme.example", CreatedAt: "1998-01-01T00:00:00.000Z", LastSignInAt: "1999-12-31T23:00:00.500Z", Metadata: team("platform")},
 			{ID: "user_02", Email: "week@ACME.example", CreatedAt: "1998-06-01T00:00:00Z", LastSignInAt: "1999-12-25T00:00:00Z", Metadata: team("platform")},
 			{ID: "user_03", Email: "idle@acme.example", CreatedAt: "1999-01-01T00:00:00Z", LastSignInAt: "1999-11-17T00:00:00Z", Metadata: team("payments")},

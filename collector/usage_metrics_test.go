@@ -26,11 +26,11 @@ func working() settings {
 	work := fakeapi.Work{Clients: []string{"web", "terminal-ui"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 5,
 		Model: "plain", BillableTokens: 20_000, InputTokens: 400, OutputTokens: 100, CacheRead: 900, CacheWrite: 50}
 	var s settings
-	var workers []fakeapi.Worker
+	var workers []fakeapi.UserWork
 	add := func(id, created string, on func(time.Time) (fakeapi.Work, bool)) {
-		s.members = append(s.members, fakeapi.Member{ID: id, Email: id + "@acme.example", CreatedAt: created})
+		s.members = append(s.members, fakeapi.User{ID: id, Email: id + "@acme.example", CreatedAt: created})
 		if on != nil {
-			workers = append(workers, fakeapi.Worker{ID: id, Email: id + "@acme.example", On: on})
+			workers = append(workers, fakeapi.UserWork{ID: id, Email: id + "@acme.example", On: on})
 		}
 	}
 	const old = "2025-01-01T00:00:00Z"
@@ -44,7 +44,7 @@ func working() settings {
 	add("young-worker", "2026-05-29T00:00:00Z", fakeapi.OnDays(work, "2026-05-30"))
 	add("today", "2026-05-31T08:00:00Z", nil)
 	add("unreadable", "some time ago", nil)
-	workers = append(workers, fakeapi.Worker{ID: "left", On: fakeapi.OnDays(work, "2026-05-30")})
+	workers = append(workers, fakeapi.UserWork{ID: "left", On: fakeapi.OnDays(work, "2026-05-30")})
 	s.analytics = fakeapi.NewAnalytics(workers...)
 	s.analytics.SetLimits(fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"every@acme.example": 5_000_000}})
 	s.collector.Census = windows("1d", "7d", "30d", "90d", "36h")

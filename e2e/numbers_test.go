@@ -43,26 +43,26 @@ func TestNumbersAreTheTruth(t *testing.T) {
 			t.Parallel()
 			org := newOrganization(t, 250)
 			org.Add(
-				fakeapi.Member{ID: "never", Email: "No.Metadata@ACME.example", CreatedAt: "2024-01-02T03:04:05+02:00"},
-				fakeapi.Member{ID: "unreadable", Email: "nobody", CreatedAt: "last year", LastSignInAt: "yesterday"},
-				fakeapi.Member{ID: "null", Email: "a@b.example", CreatedAt: "2020-01-01T00:00:00Z", Raw: map[string]json.RawMessage{"lastSignInAt": json.RawMessage("null")}},
-				fakeapi.Member{ID: "future", Email: "a@c.example", CreatedAt: "2099-01-01T00:00:00Z", LastSignInAt: "2099-01-01T00:00:00.123456789Z"},
-				org.Members()[0], // listed twice
+				fakeapi.User{ID: "never", Email: "No.Metadata@ACME.example", CreatedAt: "2024-01-02T03:04:05+02:00"},
+				fakeapi.User{ID: "unreadable", Email: "nobody", CreatedAt: "last year", LastSignInAt: "yesterday"},
+				fakeapi.User{ID: "null", Email: "a@b.example", CreatedAt: "2020-01-01T00:00:00Z", Raw: map[string]json.RawMessage{"lastSignInAt": json.RawMessage("null")}},
+				fakeapi.User{ID: "future", Email: "a@c.example", CreatedAt: "2099-01-01T00:00:00Z", LastSignInAt: "2099-01-01T00:00:00.123456789Z"},
+				org.Users()[0], // listed twice
 			)
 			prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": startExporter(t, org, test.flags...)}})
 
 			prometheus.becomes(t, `up{job="factory", instance="a"} == 1`)
-			compare := func() error { return diff(prometheus.numbers(t), test.count, org.Members()) }
+			compare := func() error { return diff(prometheus.numbers(t), test.count, org.Users()) }
 			process.Eventually(t, compare)
 
 			// A listing with duplicates does not tell who joined or left.
-			org.Remove(org.Members()[0].ID)
+			org.Remove(org.Users()[0].ID)
 			process.Eventually(t, compare)
 			before := prometheus.numbers(t)["factory_users"]
-			listed := org.Members()
+			listed := org.Users()
 			org.Remove(listed[len(listed)-1].ID)
 			org.join(7)
-			org.Update("never", func(m *fakeapi.Member) { m.LastSignInAt = m.CreatedAt })
+			org.Update("never", func(m *fakeapi.User) { m.LastSignInAt = m.CreatedAt })
 			test.count.joined, test.count.left = 7, 1
 			process.Eventually(t, compare)
 			if after := prometheus.numbers(t)["factory_users"]; after != before+6 {
@@ -88,7 +88,7 @@ func (p *prometheus) numbers(t *testing.T) map[string]float64 {
 }
 
 // diff says how numbers differ from the members counted at the instant of the listing.
-func diff(numbers map[string]float64, c count, members []fakeapi.Member) error {
+func diff(numbers map[string]float64, c count, members []fakeapi.User) error {
 	start := numbers["factory_listing_timestamp_seconds"] - numbers["factory_listing_duration_seconds"]
 	if start == 0 {
 		return errors.New("no listing")
@@ -139,11 +139,11 @@ func (c *count) set(value float64, name string, labels ...string) {
 	c.truth[metric.String()] += value
 }
 
-func (c *count) members(listed []fakeapi.Member, now time.Time) {
-	var members []fakeapi.Member
+func (c *count) members(listed []fakeapi.User, now time.Time) {
+	var members []fakeapi.User
 	duplicates := 0.0
 	for _, m := range listed {
-		if slices.ContainsFunc(members, func(other fakeapi.Member) bool { return other.ID == m.ID }) {
+		if slices.ContainsFunc(members, func(other fakeapi.User) bool { return other.ID == m.ID }) {
 			duplicates++
 			continue
 		}
@@ -183,7 +183,7 @@ func (c *count) members(listed []fakeapi.Member, now time.Time) {
 	}
 }
 
-func (c *count) member(m fakeapi.Member, now time.Time, values map[string]map[string]int) {
+func (c *count) member(m fakeapi.User, now time.Time, values map[string]map[string]int) {
 	created, createdErr := time.Parse(time.RFC3339, m.CreatedAt)
 	signedIn, signedInErr := time.Parse(time.RFC3339, m.LastSignInAt)
 	never := m.LastSignInAt == ""
@@ -247,7 +247,7 @@ func (c *count) member(m fakeapi.Member, now time.Time, values map[string]map[st
 	}
 }
 
-func valueOf(m fakeapi.Member, attribute string) string {
+func valueOf(m fakeapi.User, attribute string) string {
 	value := ""
 	if attribute == "email_domain" {
 		_, value, _ = strings.Cut(strings.ToLower(m.Email), "@")

@@ -67,7 +67,7 @@ func (o *organization) join(n int) {
 
 // leave removes the first members.
 func (o *organization) leave(n int) {
-	for _, member := range o.Members()[:n] {
+	for _, member := range o.Users()[:n] {
 		o.Remove(member.ID)
 	}
 }

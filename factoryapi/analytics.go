@@ -78,7 +78,7 @@ func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T
 		return nil, end{}, err
 	}
 	hasData, answered := false, days
-	for name := range w.members() {
+	for name := range w.names() {
 		switch name {
 		case "data":
 			hasData = w.peek() == '['
@@ -86,7 +86,7 @@ func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T
 		case "meta":
 			meta := *w // to look at the object twice
 			next = meta.end("has_more", "next_cursor")
-			for name := range w.members() {
+			for name := range w.names() {
 				text, _ := w.str()
 				switch name {
 				case "start_date":
@@ -118,7 +118,7 @@ func (w *walker) fields(days Days, read func(name string) error) (day Day, err e
 	if w.peek() != '{' {
 		return 0, errors.New("is not an object")
 	}
-	for name := range w.members() {
+	for name := range w.names() {
 		var wrong error
 		if name == "date" {
 			day, wrong = w.date(days)
@@ -191,7 +191,7 @@ func (w *walker) number(n *Number) error {
 func (w *walker) numbers(max int) (map[string]float64, error) {
 	numbers := map[string]float64{}
 	object := walker{text: w.skip(), plain: w.plain}
-	for name := range object.members() {
+	for name := range object.names() {
 		var n Number
 		if err := object.number(&n); err != nil {
 			return nil, err

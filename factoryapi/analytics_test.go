@@ -269,10 +269,10 @@ func FuzzAnalytics(f *testing.F) {
 func analytics(u fakeapi.Unknowns) *fakeapi.Server {
 	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 40, BillableTokens: 700}
 	a := fakeapi.NewAnalytics(
-		fakeapi.Worker{ID: "user_a", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-28")},
-		fakeapi.Worker{ID: "user_b", On: fakeapi.OnDays(work, "2026-02-27")},
-		fakeapi.Worker{ID: "user_left", On: fakeapi.OnDays(work, "2026-02-22", "2026-02-27", "2026-02-28")},
-		fakeapi.Worker{ID: "user_zero", On: fakeapi.OnDays(fakeapi.Work{}, "2026-02-28")},
+		fakeapi.UserWork{ID: "user_a", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-28")},
+		fakeapi.UserWork{ID: "user_b", On: fakeapi.OnDays(work, "2026-02-27")},
+		fakeapi.UserWork{ID: "user_left", On: fakeapi.OnDays(work, "2026-02-22", "2026-02-27", "2026-02-28")},
+		fakeapi.UserWork{ID: "user_zero", On: fakeapi.OnDays(fakeapi.Work{}, "2026-02-28")},
 	)
 	a.Now = func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 	a.Choose(u)

@@ -27,7 +27,7 @@ func decodePage(body []byte, users []User) ([]User, end, error) {
 	}
 	memory, hasUsers := users, false
 	var next end
-	for name := range w.members() {
+	for name := range w.names() {
 		switch name {
 		case "users":
 			hasUsers = w.peek() == '['
@@ -72,7 +72,7 @@ func (w *walker) user(u *User) error {
 	if w.peek() != '{' {
 		return errors.New("is not an object")
 	}
-	for name := range w.members() {
+	for name := range w.names() {
 		switch name {
 		case "id":
 			u.ID, _ = w.str()
@@ -94,7 +94,7 @@ func (w *walker) user(u *User) error {
 
 // end reads the two fields of these names in the object at hand.
 func (w *walker) end(hasMore, cursor string) (e end) {
-	for name := range w.members() {
+	for name := range w.names() {
 		switch name {
 		case hasMore:
 			value := w.skip()
@@ -168,9 +168,9 @@ func (w *walker) peek() byte {
 	return 0
 }
 
-// members yields the names in the object at hand, and nothing if it is not an object.
+// names yields the names in the object at hand, and nothing if it is not an object.
 // The loop's body may read the value or leave it.
-func (w *walker) members() iter.Seq[string] {
+func (w *walker) names() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if w.peek() != '{' {
 			return

@@ -13,11 +13,11 @@ import (
 
 func ExampleClient_Pages() {
 	api := httptest.NewServer(fakeapi.NewServer(fakeapi.NewOrganization(
-		fakeapi.Member{
+		fakeapi.User{
 			ID: "user_01", Email: "ada@acme.example", Metadata: map[string]string{"team": "platform"},
 			CreatedAt: "2026-01-02T03:04:05.000Z", LastSignInAt: "2026-03-04T05:06:07.000Z",
 		},
-		fakeapi.Member{ID: "user_02", Email: "bob@acme.example", CreatedAt: "2026-02-03T04:05:06.000Z"},
+		fakeapi.User{ID: "user_02", Email: "bob@acme.example", CreatedAt: "2026-02-03T04:05:06.000Z"},
 	), "fk-example"))
 	defer api.Close()
 

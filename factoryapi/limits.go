@@ -38,7 +38,7 @@ func decodeLimits(body []byte) (l CreditLimits, err error) {
 		return l, err
 	}
 	hasGlobal, hasUsers := false, false
-	for name := range w.members() {
+	for name := range w.names() {
 		switch name {
 		case "globalLimit":
 			hasGlobal = true

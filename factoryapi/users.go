@@ -45,7 +45,7 @@ type Metadata struct{ object walker }
 // is, and a number or a boolean as it is written. Values of other types do not count.
 func (m Metadata) Get(key string) (value string, ok bool) {
 	w := m.object // a copy, so that it is read from its beginning each time
-	for name := range w.members() {
+	for name := range w.names() {
 		if name == key {
 			value, ok = w.scalar()
 		}
@@ -57,7 +57,7 @@ func (m Metadata) Get(key string) (value string, ok bool) {
 // and whether there is one.
 func (m Metadata) OtherCase(key string) (other string, ok bool) {
 	w := m.object
-	for name := range w.members() {
+	for name := range w.names() {
 		if name != key && strings.EqualFold(name, key) {
 			other, ok = strings.Clone(name), true
 		}

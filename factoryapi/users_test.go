@@ -31,7 +31,7 @@ func TestPagesHaveEveryUserInOrder(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if !slices.EqualFunc(users, members, func(u factoryapi.User, m fakeapi.Member) bool { return u.ID == m.ID && u.Email == m.Email }) {
+					if !slices.EqualFunc(users, members, func(u factoryapi.User, m fakeapi.User) bool { return u.ID == m.ID && u.Email == m.Email }) {
 						t.Errorf("users %v", ids(users))
 					}
 					if got, want := requests.count(), max(1, (size+pageSize-1)/pageSize); got != want {

@@ -66,7 +66,7 @@ func TestAttributeEmailDomain(t *testing.T) {
 
 // What Get makes of values that are no text is told in factoryapi/users_test.go.
 func TestAttributeMetadata(t *testing.T) {
-	user := harness.Users(t, fakeapi.Member{ID: "user_1", Metadata: map[string]string{"team": " Data & AI ", "a.b": "yes", "metadata.team": "x", "Site": "y"}})[0]
+	user := harness.Users(t, fakeapi.User{ID: "user_1", Metadata: map[string]string{"team": " Data & AI ", "a.b": "yes", "metadata.team": "x", "Site": "y"}})[0]
 	for name, want := range map[string]string{
 		"metadata.team": " Data & AI ", "metadata.a.b": "yes", "metadata.metadata.team": "x", "metadata.site": "", "metadata.a": "",
 	} {

@@ -167,9 +167,9 @@ func TestCensusGroups(t *testing.T) {
 		{"text is kept as it is", 9, []string{"x y", "\"\n\\"}, "\"\n\\=1 x y=1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var members []fakeapi.Member
+			var members []fakeapi.User
 			for i, team := range tt.teams {
-				members = append(members, fakeapi.Member{ID: fmt.Sprint(i), Metadata: map[string]string{"team": team}})
+				members = append(members, fakeapi.User{ID: fmt.Sprint(i), Metadata: map[string]string{"team": team}})
 			}
 			cfg := census.Config{GroupBy: harness.Attributes(t, "metadata.team"), GroupLimit: tt.limit}
 			var texts []string
@@ -210,10 +210,10 @@ func TestCensusGroupsHaveWindows(t *testing.T) {
 func TestCensusGroupsByEachAttribute(t *testing.T) {
 	cfg := census.Config{GroupBy: harness.Attributes(t, "metadata.team", "email_domain", "metadata.site"), GroupLimit: 1}
 	users := harness.Users(t,
-		fakeapi.Member{ID: "1", Email: "1@x", Metadata: map[string]string{"team": "Data", "site": "B"}},
-		fakeapi.Member{ID: "2", Email: "2@x", Metadata: map[string]string{"team": "data"}},
-		fakeapi.Member{ID: "3", Email: "3@y", Metadata: map[string]string{"team": "Data"}},
-		fakeapi.Member{ID: "4", Email: "4"},
+		fakeapi.User{ID: "1", Email: "1@x", Metadata: map[string]string{"team": "Data", "site": "B"}},
+		fakeapi.User{ID: "2", Email: "2@x", Metadata: map[string]string{"team": "data"}},
+		fakeapi.User{ID: "3", Email: "3@y", Metadata: map[string]string{"team": "Data"}},
+		fakeapi.User{ID: "4", Email: "4"},
 	)
 	var got []string
 	for _, group := range count(cfg, users...).Groups {

@@ -56,10 +56,10 @@ func (g *groups) largest(limit int) (largest []GroupCounts) {
 		return cmp.Or(cmp.Compare(g.users[g.numbers[b]], g.users[g.numbers[a]]), strings.Compare(a, b))
 	})
 	kept := min(limit, len(ranked))
-	show := func(value string, members ...string) {
+	show := func(value string, of ...string) {
 		sum := GroupCounts{Attribute: g.attribute.String(), Value: value, Windows: make([]WindowCounts, g.size)}
-		for _, member := range members {
-			if number, ok := g.numbers[member]; ok {
+		for _, value := range of {
+			if number, ok := g.numbers[value]; ok {
 				g.addTo(&sum, number)
 			}
 		}

@@ -39,9 +39,9 @@ func work() fakeapi.Work {
 }
 
 // everyDay are so many users who work every day.
-func everyDay(n int) (workers []fakeapi.Worker) {
+func everyDay(n int) (workers []fakeapi.UserWork) {
 	for i := range n {
-		workers = append(workers, fakeapi.Worker{ID: fmt.Sprint("user_", i), On: func(time.Time) (fakeapi.Work, bool) { return work(), true }})
+		workers = append(workers, fakeapi.UserWork{ID: fmt.Sprint("user_", i), On: func(time.Time) (fakeapi.Work, bool) { return work(), true }})
 	}
 	return workers
 }
@@ -58,7 +58,7 @@ type world struct {
 	lines     *[]string // of the log, from warnings on
 }
 
-func newWorld(t testing.TB, workers ...fakeapi.Worker) *world {
+func newWorld(t testing.TB, workers ...fakeapi.UserWork) *world {
 	t.Helper()
 	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key), lines: new([]string)}
 	w.analytics.Now = func() time.Time { return w.clock }

@@ -22,12 +22,12 @@ var may31 = noon("2026-05-31")
 func TestWhatAUserDid(t *testing.T) {
 	nothing := fakeapi.Work{}
 	w := newWorld(t,
-		fakeapi.Worker{ID: "today", On: fakeapi.OnDays(work(), days("2026-05-30", 3)...)},
-		fakeapi.Worker{ID: "week", On: fakeapi.OnDays(work(), "2026-05-24")},
-		fakeapi.Worker{ID: "before", On: fakeapi.OnDays(work(), "2026-05-23")},
-		fakeapi.Worker{ID: "zero", On: fakeapi.OnDays(nothing, "2026-05-30")},
-		fakeapi.Worker{ID: "old", On: fakeapi.OnDays(work(), "2026-03-02")},
-		fakeapi.Worker{ID: "too old", On: fakeapi.OnDays(work(), "2026-03-01")},
+		fakeapi.UserWork{ID: "today", On: fakeapi.OnDays(work(), days("2026-05-30", 3)...)},
+		fakeapi.UserWork{ID: "week", On: fakeapi.OnDays(work(), "2026-05-24")},
+		fakeapi.UserWork{ID: "before", On: fakeapi.OnDays(work(), "2026-05-23")},
+		fakeapi.UserWork{ID: "zero", On: fakeapi.OnDays(nothing, "2026-05-30")},
+		fakeapi.UserWork{ID: "old", On: fakeapi.OnDays(work(), "2026-03-02")},
+		fakeapi.UserWork{ID: "too old", On: fakeapi.OnDays(work(), "2026-03-01")},
 	)
 	v, _ := w.mustRead(t, may31)
 	if got := shown(v); got != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" {

@@ -24,7 +24,7 @@ type View struct {
 	// the product within the longest window that is covered.
 	Users, Used int
 
-	*people
+	*userSums
 }
 
 // Window is what is known of a range of days that ends with View.Day. It is zero if some
@@ -53,8 +53,8 @@ func (v *View) Longest() int {
 	return longest
 }
 
-// people are the users of the known days.
-type people struct {
+// userSums are the users of the known days.
+type userSums struct {
 	seed    maphash.Seed
 	numbers map[uint64]uint32
 	last    []int32 // by number: the newest day of use
@@ -69,8 +69,8 @@ type sums struct {
 
 // User is what a [View] tells of one user. The zero value is a user without a row.
 type User struct {
-	people *people
-	number uint32
+	userSums *userSums
+	number   uint32
 }
 
 // Of returns what is known of the user of an id. There may be no v.
@@ -79,21 +79,21 @@ func (v *View) Of(id string) User {
 		return User{}
 	}
 	if number, ok := v.numbers[maphash.String(v.seed, id)]; ok {
-		return User{v.people, number}
+		return User{v.userSums, number}
 	}
 	return User{}
 }
 
 // Known reports whether the user has a row on any known day.
-func (u User) Known() bool { return u.people != nil }
+func (u User) Known() bool { return u.userSums != nil }
 
 // LastUsed returns the newest known day on which the user used the product, zero if there
 // is none.
 func (u User) LastUsed() factoryapi.Day {
-	if u.people == nil {
+	if u.userSums == nil {
 		return 0
 	}
-	return factoryapi.Day(u.people.last[u.number])
+	return factoryapi.Day(u.userSums.last[u.number])
 }
 
 // Use is what a user did within a window. It is zero if the window is not covered.
@@ -107,10 +107,10 @@ type Use struct {
 
 // In returns what the user did within the window of an index.
 func (u User) In(window int) Use {
-	if u.people == nil || u.people.in[window].use == nil {
+	if u.userSums == nil || u.userSums.in[window].use == nil {
 		return Use{}
 	}
-	sums := u.people.in[window]
+	sums := u.userSums.in[window]
 	use := sums.use[u.number]
 	return Use{Used: use&used != 0, Unclear: use == unclear, Credits: sums.credits[u.number]}
 }
@@ -129,7 +129,7 @@ func (l *Ledger) view(old *View) *View {
 		return n
 	}
 	if old != nil && covered(old.KnownDays) == covered(v.KnownDays) {
-		v.Windows, v.Users, v.Used, v.people = old.Windows, old.Users, old.Used, old.people
+		v.Windows, v.Users, v.Used, v.userSums = old.Windows, old.Users, old.Used, old.userSums
 	} else {
 		l.sum(&v)
 		l.unpublished = false
@@ -149,7 +149,7 @@ func (l *Ledger) knownDays() (n int) {
 func (l *Ledger) sum(v *View) {
 	size := len(l.users) + len(l.free)
 	v.Users, v.Windows = len(l.users), make([]Window, len(l.cfg.Windows))
-	v.people = &people{seed: l.seed, numbers: maps.Clone(l.users), last: make([]int32, size), in: make([]sums, len(v.Windows))}
+	v.userSums = &userSums{seed: l.seed, numbers: maps.Clone(l.users), last: make([]int32, size), in: make([]sums, len(v.Windows))}
 	for day, r := range l.days {
 		for e := range r.all() {
 			if e.use == used {

@@ -53,9 +53,9 @@ func serve(t testing.TB, api http.Handler) string {
 func newAPI() *fakeapi.Server {
 	ago := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339Nano) }
 	const day = 24 * time.Hour
-	var members []fakeapi.Member
+	var members []fakeapi.User
 	for i := range 40 {
-		members = append(members, fakeapi.Member{
+		members = append(members, fakeapi.User{
 			ID: fmt.Sprintf("user_%02d", i), Email: fmt.Sprintf("p%d@acme.example", i),
 			CreatedAt: ago(400 * day), LastSignInAt: ago(time.Duration(i)*day + day/2),
 		})

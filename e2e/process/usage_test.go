@@ -76,7 +76,7 @@ func TestLargeAnalyticsDoNotExhaustTheMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...), harness.Key)
-			api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: "somebody", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
+			api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: "somebody", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
 			api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: tt.serve})
 			p := start(t, serve(t, api), nil, "--collector.usage", "--collector.group-by=email_domain", "--collector.group-by=metadata.team", "--factory.max-retries=0")
 			process.Eventually(t, func() error {
@@ -100,10 +100,10 @@ func TestLargeAnalyticsDoNotExhaustTheMemory(t *testing.T) {
 func BenchmarkReading(b *testing.B) {
 	for _, members := range []int{150, 2_000, 20_000} {
 		org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
-		workers := make([]fakeapi.Worker, 0, members)
-		for i, m := range org.Members() {
+		workers := make([]fakeapi.UserWork, 0, members)
+		for i, m := range org.Users() {
 			work := fakeapi.Work{Clients: []string{"web"}, Sessions: 3, UserMessages: 40, AssistantMessages: 160, ToolCalls: 300, Model: "plain", BillableTokens: 1_000_000 + i}
-			workers = append(workers, fakeapi.Worker{ID: m.ID, Email: m.Email, On: func(time.Time) (fakeapi.Work, bool) { return work, true }})
+			workers = append(workers, fakeapi.UserWork{ID: m.ID, Email: m.Email, On: func(time.Time) (fakeapi.Work, bool) { return work, true }})
 		}
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
 			analytics := fakeapi.NewAnalytics(workers...)

@@ -48,8 +48,8 @@ func (w *Work) add(other Work) {
 	w.CacheWrite += other.CacheWrite
 }
 
-// Worker is a user of the product: a member, a service account, or one who has left.
-type Worker struct {
+// UserWork is a user of the product: a member, a service account, or one who has left.
+type UserWork struct {
 	ID    string
 	Email string // sent as null when empty
 	// On returns the work of the day that begins then, in UTC. It is not ok if there is no
@@ -100,23 +100,23 @@ type Analytics struct {
 	guarded
 	unknowns Unknowns
 	limits   Limits
-	workers  []Worker // by id
+	workers  []UserWork // by id
 	// handedOut has the numbers of the pages at the cursors, which are user ids.
 	handedOut map[string]int
 }
 
 // NewAnalytics returns the analytics of these workers.
-func NewAnalytics(workers ...Worker) *Analytics {
+func NewAnalytics(workers ...UserWork) *Analytics {
 	a := &Analytics{Now: time.Now, handedOut: map[string]int{}}
 	a.Add(workers...)
 	return a
 }
 
 // Add adds workers, who must not be there yet.
-func (a *Analytics) Add(workers ...Worker) {
+func (a *Analytics) Add(workers ...UserWork) {
 	a.locked(func() {
 		a.workers = append(a.workers, workers...)
-		slices.SortFunc(a.workers, func(a, b Worker) int { return strings.Compare(a.ID, b.ID) })
+		slices.SortFunc(a.workers, func(a, b UserWork) int { return strings.Compare(a.ID, b.ID) })
 	})
 }
 
@@ -124,7 +124,7 @@ func (a *Analytics) Add(workers ...Worker) {
 // end.
 func (a *Analytics) Stop(id string, end time.Time) {
 	a.locked(func() {
-		worker := &a.workers[slices.IndexFunc(a.workers, func(w Worker) bool { return w.ID == id })]
+		worker := &a.workers[slices.IndexFunc(a.workers, func(w UserWork) bool { return w.ID == id })]
 		on := worker.On
 		worker.On = func(d time.Time) (Work, bool) {
 			if d.After(end) {
@@ -223,7 +223,7 @@ func (a *Analytics) yesterday() time.Time {
 }
 
 // on returns what the analytics tell by now of a worker's day.
-func (a *Analytics) on(w *Worker, d time.Time) (Work, bool) {
+func (a *Analytics) on(w *UserWork, d time.Time) (Work, bool) {
 	if a.isMissing(d) || d.Unix() < firstDay {
 		return Work{}, false
 	}
@@ -354,7 +354,7 @@ func (r *request) position(cursor string) string {
 	return fmt.Sprint(r.first.Unix(), r.last.Unix(), r.limit, cursor)
 }
 
-func (a *Analytics) rowsOf(w *Worker, number int, r *request) (rows []any) {
+func (a *Analytics) rowsOf(w *UserWork, number int, r *request) (rows []any) {
 	for d := r.first; !d.After(r.last); d = d.Add(day) {
 		work, ok := a.on(w, d)
 		if ok && !isOneOf(d, a.unknowns.Unwritten) && (number%4 == 0 || !isOneOf(d, a.unknowns.HalfWritten)) {
@@ -364,7 +364,7 @@ func (a *Analytics) rowsOf(w *Worker, number int, r *request) (rows []any) {
 	return rows
 }
 
-func (w *Worker) row(d time.Time, work Work) any {
+func (w *UserWork) row(d time.Time, work Work) any {
 	var email *string
 	if w.Email != "" {
 		email = &w.Email

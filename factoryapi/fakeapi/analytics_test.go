@@ -158,11 +158,11 @@ func TestAnalyticsRefuse(t *testing.T) {
 func analytics(u fakeapi.Unknowns) *fakeapi.Server {
 	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 2, UserMessages: 3, AssistantMessages: 6, ToolCalls: 40, Model: "droid-core", BillableTokens: 500}
 	a := fakeapi.NewAnalytics(
-		fakeapi.Worker{ID: "user_b", Email: "b@acme.example", On: fakeapi.OnDays(work, "2026-02-27")},
-		fakeapi.Worker{ID: "user_a", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-28")},
-		fakeapi.Worker{ID: "user_left", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-27", "2026-02-28")},
-		fakeapi.Worker{ID: "user_zero", On: fakeapi.OnDays(fakeapi.Work{}, "2026-02-22")},
-		fakeapi.Worker{ID: "user_not_yet", On: fakeapi.OnDays(work, "2026-03-01")},
+		fakeapi.UserWork{ID: "user_b", Email: "b@acme.example", On: fakeapi.OnDays(work, "2026-02-27")},
+		fakeapi.UserWork{ID: "user_a", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-28")},
+		fakeapi.UserWork{ID: "user_left", On: fakeapi.OnDays(work, "2026-02-20", "2026-02-27", "2026-02-28")},
+		fakeapi.UserWork{ID: "user_zero", On: fakeapi.OnDays(fakeapi.Work{}, "2026-02-22")},
+		fakeapi.UserWork{ID: "user_not_yet", On: fakeapi.OnDays(work, "2026-03-01")},
 	)
 	a.Choose(u)
 	return fakeAnalytics(a)

@@ -10,9 +10,9 @@ import (
 
 // The pace of the simulation, which slows down while the organization fills up.
 const (
-	demoMembers = 960  // at the start
-	demoFull    = 1500 // approached within a day
-	demoLeft    = 25   // who worked, but have left before the start
+	demoUsers = 960  // at the start
+	demoFull  = 1500 // approached within a day
+	demoLeft  = 25   // who worked, but have left before the start
 
 	demoJoin  = 30 * time.Second  // between two newcomers, at the start
 	demoLeave = 120 * time.Second // between two leavers, likewise
@@ -41,14 +41,14 @@ type Demo struct {
 	began   time.Time // in the time of the organization
 	started time.Time // when that was, by the clock on the wall
 
-	mu      sync.Mutex
-	people  *generator
-	members []demoMember
-	lived   time.Time  // the simulation has reached this time
-	moods   *rand.Rand // apart from people: requests must not change who joins
+	mu        sync.Mutex
+	generator *generator
+	users     []demoUser
+	lived     time.Time  // the simulation has reached this time
+	moods     *rand.Rand // apart from the generator: requests must not change who joins
 }
 
-type demoMember struct {
+type demoUser struct {
 	id    string
 	habit habit
 }
@@ -58,19 +58,19 @@ func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	org := NewOrganization()
 	left := newGenerator(^seed)
 	d := &Demo{
-		server:  NewServer(org, key),
-		org:     org,
-		work:    NewAnalytics(),
-		began:   now,
-		started: time.Now().Round(0), // without the monotonic reading, which stands still while a laptop sleeps
-		people:  newGenerator(seed),
-		lived:   now,
-		moods:   rand.New(rand.NewPCG(seed, 1)),
+		server:    NewServer(org, key),
+		org:       org,
+		work:      NewAnalytics(),
+		began:     now,
+		started:   time.Now().Round(0), // without the monotonic reading, which stands still while a laptop sleeps
+		generator: newGenerator(seed),
+		lived:     now,
+		moods:     rand.New(rand.NewPCG(seed, 1)),
 	}
 	d.work.Now = d.now
-	workers := make([]Worker, 0, demoMembers)
-	for range demoMembers {
-		m, h := d.people.member(now)
+	workers := make([]UserWork, 0, demoUsers)
+	for range demoUsers {
+		m, h := d.generator.user(now)
 		d.join(m, h)
 		workers = append(workers, worker(m, h, now))
 	}
@@ -79,7 +79,7 @@ func NewDemo(key string, seed uint64, now time.Time) *Demo {
 		workers = append(workers, serviceAccount(fmt.Sprintf("user_01SERVICEACCOUNT000000000%d", i)))
 	}
 	for range demoLeft {
-		m, h := left.member(now)
+		m, h := left.user(now)
 		workers = append(workers, worker(m, h, now))
 	}
 	d.work.Add(workers...)
@@ -116,16 +116,16 @@ func (d *Demo) catchUp(now time.Time) {
 func (d *Demo) step(now time.Time) {
 	// Everybody gets a chance at the pace of daily users; those of other habits mostly
 	// let it pass.
-	if d.happens(daily.pause(), float64(len(d.members))) {
-		m := oneOf(d.people.rng, d.members)
-		if pause := m.habit.pause(); pause > 0 && d.people.rng.Float64() < daily.pause().Seconds()/pause.Seconds() {
-			d.org.Update(m.id, func(m *Member) { m.LastSignInAt = timestamp(now) })
+	if d.happens(daily.pause(), float64(len(d.users))) {
+		m := oneOf(d.generator.rng, d.users)
+		if pause := m.habit.pause(); pause > 0 && d.generator.rng.Float64() < daily.pause().Seconds()/pause.Seconds() {
+			d.org.Update(m.id, func(m *User) { m.LastSignInAt = timestamp(now) })
 		}
 	}
-	room := float64(demoFull-len(d.members)) / (demoFull - demoMembers)
+	room := float64(demoFull-len(d.users)) / (demoFull - demoUsers)
 	pace := max(room, demoCrawl)
 	if d.happens(demoJoin, room) {
-		m, h := d.people.newcomer(now)
+		m, h := d.generator.newcomer(now)
 		d.join(m, h)
 		d.work.Add(worker(m, h, now))
 	}
@@ -133,7 +133,7 @@ func (d *Demo) step(now time.Time) {
 		d.removeSomebody()
 	}
 	if d.happens(demoStop, pace) {
-		if m := &d.members[d.people.rng.IntN(len(d.members))]; m.habit != invited {
+		if m := &d.users[d.generator.rng.IntN(len(d.users))]; m.habit != invited {
 			m.habit = stopped
 		}
 	}
@@ -142,25 +142,25 @@ func (d *Demo) step(now time.Time) {
 // happens reports whether this step sees an event whose mean distance is every, when it
 // comes so many times as often.
 func (d *Demo) happens(every time.Duration, times float64) bool {
-	return d.people.rng.Float64() < times*demoStep.Seconds()/every.Seconds()
+	return d.generator.rng.Float64() < times*demoStep.Seconds()/every.Seconds()
 }
 
-func (d *Demo) join(m Member, h habit) {
+func (d *Demo) join(m User, h habit) {
 	d.org.Add(m)
-	d.members = append(d.members, demoMember{id: m.ID, habit: h})
+	d.users = append(d.users, demoUser{id: m.ID, habit: h})
 }
 
 // removeSomebody lets a member leave, rather one who is not in every day.
 func (d *Demo) removeSomebody() {
-	i := d.people.rng.IntN(len(d.members))
-	if d.members[i].habit == daily {
-		i = d.people.rng.IntN(len(d.members))
+	i := d.generator.rng.IntN(len(d.users))
+	if d.users[i].habit == daily {
+		i = d.generator.rng.IntN(len(d.users))
 	}
-	d.org.Remove(d.members[i].id)
-	d.work.Stop(d.members[i].id, d.lived)
-	last := len(d.members) - 1
-	d.members[i] = d.members[last]
-	d.members = d.members[:last]
+	d.org.Remove(d.users[i].id)
+	d.work.Stop(d.users[i].id, d.lived)
+	last := len(d.users) - 1
+	d.users[i] = d.users[last]
+	d.users = d.users[:last]
 }
 
 // answer is a [Behavior] that sends the page after a moment, or refuses it.

@@ -47,9 +47,9 @@ const (
 	dearSince = 24 * day // before the simulation begins
 )
 
-// worker makes the worker that a member is. What it did on a day depends on the id and the
+// worker makes the worker that a user is. What it did on a day depends on the id and the
 // day alone.
-func worker(m Member, h habit, now time.Time) Worker {
+func worker(m User, h habit, now time.Time) UserWork {
 	seed := seedOf(m.ID)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	style := styleOf(rng, h)
@@ -58,7 +58,7 @@ func worker(m Member, h habit, now time.Time) Worker {
 	// A few people consume most of the credits.
 	appetite := math.Exp(min(1.1*rng.NormFloat64(), 3.2))
 	discovered := now.Add(-dearSince + time.Duration(rng.IntN(14))*day)
-	return Worker{ID: m.ID, Email: m.Email, On: func(d time.Time) (Work, bool) {
+	return UserWork{ID: m.ID, Email: m.Email, On: func(d time.Time) (Work, bool) {
 		if d.Add(day).Before(joined) || style == none || style == gone && d.After(ended) {
 			return Work{}, false
 		}
@@ -83,9 +83,9 @@ func worker(m Member, h habit, now time.Time) Worker {
 }
 
 // serviceAccount makes a worker who is no member and works every day.
-func serviceAccount(id string) Worker {
+func serviceAccount(id string) UserWork {
 	seed := seedOf(id)
-	return Worker{ID: id, On: func(d time.Time) (Work, bool) {
+	return UserWork{ID: id, On: func(d time.Time) (Work, bool) {
 		work := workOf(rand.New(rand.NewPCG(seed, uint64(d.Unix()))), 4)
 		work.Clients = []string{"non-interactive-cli"}
 		return work, true

@@ -16,13 +16,13 @@ import (
 // stopped, about 8 % never started. Mail domains and the metadata team, cost_center and
 // location are skewed: few values are frequent. Some members have no names, some no
 // metadata. Members with the same metadata share one map, which must not be changed.
-func Generate(n int, seed uint64, now time.Time) []Member {
+func Generate(n int, seed uint64, now time.Time) []User {
 	g := newGenerator(seed)
-	members := make([]Member, n)
-	for i := range members {
-		members[i], _ = g.member(now)
+	users := make([]User, n)
+	for i := range users {
+		users[i], _ = g.user(now)
 	}
-	return members
+	return users
 }
 
 // habit is how a member uses the product.
@@ -41,10 +41,10 @@ func (h habit) pause() time.Duration {
 	return [...]time.Duration{daily: 2 * time.Hour, weekly: 2 * day, rare: 14 * day, stopped: 0, invited: 0}[h]
 }
 
-// generator makes members up, one after another.
+// generator makes users up, one after another.
 type generator struct {
 	rng  *rand.Rand
-	made int // members so far
+	made int // users so far
 
 	firstNames, lastNames []string
 	domains               []string
@@ -72,11 +72,11 @@ func newGenerator(seed uint64) *generator {
 	return g
 }
 
-// member makes up somebody who joined in the two years before now.
-func (g *generator) member(now time.Time) (Member, habit) {
+// user makes up somebody who joined in the two years before now.
+func (g *generator) user(now time.Time) (User, habit) {
 	age := scale(2*365*day, math.Pow(g.rng.Float64(), 1.5)) // most accounts are young, because the organization grew
 	h := g.habit(age)
-	m := g.person(now.Add(-age))
+	m := g.who(now.Add(-age))
 
 	switch pause := h.pause(); {
 	case pause > 0:
@@ -88,9 +88,9 @@ func (g *generator) member(now time.Time) (Member, habit) {
 }
 
 // newcomer makes up somebody who joins now, most by signing in.
-func (g *generator) newcomer(now time.Time) (Member, habit) {
+func (g *generator) newcomer(now time.Time) (User, habit) {
 	h := g.habit(0)
-	m := g.person(now)
+	m := g.who(now)
 	if h == stopped {
 		h = rare // it is too early to tell
 	}
@@ -120,11 +120,11 @@ func (g *generator) habit(age time.Duration) habit {
 	}
 }
 
-func (g *generator) person(created time.Time) Member {
+func (g *generator) who(created time.Time) User {
 	g.made++
 	number := strconv.Itoa(g.made) // makes addresses unique
 	domain := skewed(g.rng, g.domains)
-	m := Member{ID: g.id(created), CreatedAt: timestamp(created)}
+	m := User{ID: g.id(created), CreatedAt: timestamp(created)}
 	if g.rng.IntN(40) == 0 {
 		m.Email = "service-account-" + number + "@" + domain
 		return m

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// Member is one user as the API sends it; the fields are those of the API document.
-type Member struct {
+// User is one as the API sends it; the fields are those of the API document.
+type User struct {
 	ID        string `json:"id"` // a WorkOS user id
 	Email     string `json:"email"`
 	FirstName string `json:"firstName,omitempty"`
@@ -38,20 +38,20 @@ type Organization struct {
 }
 
 // NewOrganization returns an organization of these members.
-func NewOrganization(members ...Member) *Organization {
+func NewOrganization(users ...User) *Organization {
 	o := new(Organization)
-	o.Add(members...)
+	o.Add(users...)
 	return o
 }
 
 // Add puts members at the end of the list, also those that are there already.
-func (o *Organization) Add(members ...Member) {
+func (o *Organization) Add(users ...User) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.entries = slices.Grow(o.entries, len(members))
-	for _, m := range members {
+	o.entries = slices.Grow(o.entries, len(users))
+	for _, m := range users {
 		o.taken++
-		o.entries = append(o.entries, entry{number: o.taken, member: m, json: m.json()})
+		o.entries = append(o.entries, entry{number: o.taken, user: m, json: m.json()})
 	}
 }
 
@@ -59,22 +59,22 @@ func (o *Organization) Add(members ...Member) {
 func (o *Organization) Remove(ids ...string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.entries = slices.DeleteFunc(o.entries, func(e entry) bool { return slices.Contains(ids, e.member.ID) })
+	o.entries = slices.DeleteFunc(o.entries, func(e entry) bool { return slices.Contains(ids, e.user.ID) })
 }
 
 // Update lets change change the first member that has this id, if there is one. Its maps
 // are never nil. change must not call the organization.
-func (o *Organization) Update(id string, change func(*Member)) {
+func (o *Organization) Update(id string, change func(*User)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	i := slices.IndexFunc(o.entries, func(e entry) bool { return e.member.ID == id })
+	i := slices.IndexFunc(o.entries, func(e entry) bool { return e.user.ID == id })
 	if i < 0 {
 		return
 	}
-	m := o.entries[i].member
-	m.Metadata, m.Raw = copied(m.Metadata), copied(m.Raw) // Members may have handed out the old maps
+	m := o.entries[i].user
+	m.Metadata, m.Raw = copied(m.Metadata), copied(m.Raw) // Users may have handed out the old maps
 	change(&m)
-	o.entries[i].member, o.entries[i].json = m, m.json()
+	o.entries[i].user, o.entries[i].json = m, m.json()
 }
 
 func copied[M map[string]V, V any](from M) M {
@@ -83,23 +83,23 @@ func copied[M map[string]V, V any](from M) M {
 	return to
 }
 
-// Members returns the members as they are now, in the order of the list.
-func (o *Organization) Members() []Member {
+// Users returns the users as they are now, in the order of the list.
+func (o *Organization) Users() []User {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	members := make([]Member, len(o.entries))
+	users := make([]User, len(o.entries))
 	for i, e := range o.entries {
-		members[i] = e.member
+		users[i] = e.user
 	}
-	return members
+	return users
 }
 
 // entry is a place in the list. Its number is never used again, so a cursor that holds it
 // keeps its position.
 type entry struct {
 	number uint64
-	member Member
-	json   []byte // the member as the API sends it
+	user   User
+	json   []byte // the user as the API sends it
 }
 
 // page is one answer of a listing.
@@ -153,7 +153,7 @@ func parseCursor(text string) (cursor, error) {
 	return c, nil
 }
 
-func (m Member) json() []byte {
+func (m User) json() []byte {
 	if m.Metadata == nil {
 		m.Metadata = map[string]string{}
 	}

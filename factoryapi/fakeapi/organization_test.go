@@ -13,20 +13,20 @@ import (
 )
 
 func TestMemberAsSent(t *testing.T) {
-	full := fakeapi.Member{
+	full := fakeapi.User{
 		ID: "user_1", Email: "ada@acme.example", FirstName: "Ada", LastName: `O"Neil \ Łukasz`,
 		CreatedAt: "2026-01-02T03:04:05.678Z", LastSignInAt: "2026-02-03T04:05:06Z",
 		Metadata: map[string]string{"team": "data", `a "b"`: "ü\n"},
 	}
-	bare := fakeapi.Member{ID: "user_2", Email: "b@acme.example", CreatedAt: "yesterday"}
-	with := func(raw map[string]json.RawMessage) fakeapi.Member {
+	bare := fakeapi.User{ID: "user_2", Email: "b@acme.example", CreatedAt: "yesterday"}
+	with := func(raw map[string]json.RawMessage) fakeapi.User {
 		m := bare
 		m.Raw = raw
 		return m
 	}
 	for _, tt := range []struct {
 		name   string
-		member fakeapi.Member
+		member fakeapi.User
 		want   string
 	}{
 		{"everything", full, `{"id":"user_1","email":"ada@acme.example","firstName":"Ada","lastName":"O\"Neil \\ Łukasz",` +
@@ -52,15 +52,15 @@ func TestMemberAsSent(t *testing.T) {
 func TestOrganizationUpdate(t *testing.T) {
 	members := fakeapi.Generate(3, 1, noon())
 	org := fakeapi.NewOrganization(members...)
-	before := org.Members()
+	before := org.Users()
 
-	org.Update("user_unknown", func(*fakeapi.Member) { t.Error("a member was made up") })
-	org.Update(members[1].ID, func(m *fakeapi.Member) {
+	org.Update("user_unknown", func(*fakeapi.User) { t.Error("a member was made up") })
+	org.Update(members[1].ID, func(m *fakeapi.User) {
 		m.LastSignInAt = "2026-03-01T13:00:00.000Z"
 		m.Metadata["team"] = "new"
 	})
 
-	if got := org.Members()[1]; got.LastSignInAt != "2026-03-01T13:00:00.000Z" || got.Metadata["team"] != "new" {
+	if got := org.Users()[1]; got.LastSignInAt != "2026-03-01T13:00:00.000Z" || got.Metadata["team"] != "new" {
 		t.Errorf("after the update: %+v", got)
 	}
 	if before[1].Metadata["team"] == "new" {
@@ -80,7 +80,7 @@ func TestOrganizationListsAMemberAddedTwiceTwice(t *testing.T) {
 		t.Errorf("listed %v", got)
 	}
 	org.Remove(m.ID)
-	if rest := org.Members(); len(rest) != 0 {
+	if rest := org.Users(); len(rest) != 0 {
 		t.Errorf("%d members remain", len(rest))
 	}
 }

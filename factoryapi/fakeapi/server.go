@@ -1,6 +1,6 @@
 // Package fakeapi is the Factory API in process: GET /api/v0/organization/users as the
 // API document describes it, three endpoints of the analytics as their reference does,
-// and the limits of credits, with paging, bearer key and error bodies. An [Organization] holds the members,
+// and the limits of credits, with paging, bearer key and error bodies. An [Organization] holds the users,
 // and [Analytics] hold what they did. A [Server] serves both and, when told to, answers
 // as badly as a real server can. A [Demo] is an organization that lives.
 package fakeapi

@@ -33,7 +33,7 @@ func TestServerKeepsThePositionWhileMembersJoinAndLeave(t *testing.T) {
 			pages := list(t, fakeapi.NewServer(org, key), limit, func(listed page) {
 				leave(listed.Users[0].ID)
 				leave(listed.Users[len(listed.Users)-1].ID) // the one that the cursor points at
-				if rest := org.Members(); len(rest) > limit {
+				if rest := org.Users(); len(rest) > limit {
 					leave(rest[len(rest)-limit/2-1].ID) // one further on
 				}
 				if len(joining) > 0 {
@@ -51,7 +51,7 @@ func TestServerKeepsThePositionWhileMembersJoinAndLeave(t *testing.T) {
 					t.Errorf("%s listed %d times", id, n)
 				}
 			}
-			for _, m := range org.Members() {
+			for _, m := range org.Users() {
 				if times[m.ID] != 1 {
 					t.Errorf("%s stayed and was listed %d times", m.ID, times[m.ID])
 				}
@@ -135,11 +135,11 @@ func TestServerUnderConcurrentChange(t *testing.T) {
 	})
 	changes.Go(func() {
 		for _, m := range members[50:100] {
-			org.Update(m.ID, func(m *fakeapi.Member) { m.Metadata["seen"] = "yes" })
+			org.Update(m.ID, func(m *fakeapi.User) { m.Metadata["seen"] = "yes" })
 		}
 	})
 	changes.Go(func() {
-		for _, m := range org.Members() {
+		for _, m := range org.Users() {
 			_ = len(m.Metadata["team"])
 		}
 	})
@@ -218,7 +218,7 @@ func idsOf(pages ...page) []string {
 	return ids
 }
 
-func memberIDs(members []fakeapi.Member) []string {
+func memberIDs(members []fakeapi.User) []string {
 	var ids []string
 	for _, m := range members {
 		ids = append(ids, m.ID)

@@ -46,7 +46,7 @@ type fields struct {
 
 // values are those of a key of the metadata.
 type values struct {
-	members  int
+	users    int
 	distinct map[uint64]struct{} // fingerprints
 }
 
@@ -108,7 +108,7 @@ func (a *answers) addMetadata(text json.RawMessage) {
 		if a.metadata[key] == nil {
 			a.metadata[key] = &values{distinct: map[uint64]struct{}{}}
 		}
-		a.metadata[key].members++
+		a.metadata[key].users++
 		a.metadata[key].distinct[maphash.String(a.seed, fmt.Sprint(value))] = struct{}{}
 	}
 }
@@ -137,13 +137,13 @@ func (a *answers) tell(r *report) {
 
 func (a *answers) tellMetadata(r *report) {
 	keys := slices.SortedFunc(maps.Keys(a.metadata), func(b, c string) int {
-		return cmp.Or(cmp.Compare(a.metadata[c].members, a.metadata[b].members), strings.Compare(b, c))
+		return cmp.Or(cmp.Compare(a.metadata[c].users, a.metadata[b].users), strings.Compare(b, c))
 	})
 	if len(keys) == 0 {
 		r.line("Metadata", "no member has any, so there is nothing to group by but email_domain")
 	}
 	for _, key := range firstOf(keys) {
-		r.line("Metadata", "%s: %s, %s", key, count(a.metadata[key].members, "member"), count(len(a.metadata[key].distinct), "value"))
+		r.line("Metadata", "%s: %s, %s", key, count(a.metadata[key].users, "member"), count(len(a.metadata[key].distinct), "value"))
 	}
 	if more := len(keys) - len(firstOf(keys)); more > 0 {
 		r.line("Metadata", "and %s more", count(more, "key"))

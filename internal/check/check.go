@@ -55,7 +55,7 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 		ledger := usage.NewLedger(usage.Config{Windows: []int{1}, Members: func(context.Context) int { return 1_000_000 }})
 		unread = ledger.Read(ctx, r.client, time.Now(), func(v *usage.View) { view = v })
 	}
-	matched, ok := r.members(ctx, view)
+	matched, ok := r.users(ctx, view)
 	switch {
 	case !ok || !r.Usage:
 	case unread != nil:
@@ -106,8 +106,8 @@ func (r *report) fail(title, what string, err error) {
 	}
 }
 
-// members lists the members, and returns how many of them the analytics know.
-func (r *report) members(ctx context.Context, view *usage.View) (matched int, ok bool) {
+// users lists the members, and returns how many of them the analytics know.
+func (r *report) users(ctx context.Context, view *usage.View) (matched int, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
 	defer cancel()
 	start, pages := time.Now(), 0

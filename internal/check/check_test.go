@@ -44,14 +44,14 @@ func yesterday() string { return time.Now().UTC().AddDate(0, 0, -1).Format(time.
 
 // organization has members whose texts are found nowhere else.
 func organization() (api *fakeapi.Server, secrets []string) {
-	members := []fakeapi.Member{
+	members := []fakeapi.User{
 		{ID: "user_01ZZZZZZZZZZZZZZ1", Email: "zoe.zed@zz.example", FirstName: "Zzoe", LastName: "Zzed", CreatedAt: "2025-01-01T00:00:00Z", LastSignInAt: "2026-01-01T00:00:00Z", Metadata: map[string]string{"team": "zzteam", "cost": "zz1"}},
 		{ID: "user_01ZZZZZZZZZZZZZZ2", Email: "yan@zz.example", CreatedAt: "2025-01-01T00:00:00Z", Metadata: map[string]string{"team": "zzteam", "cost": "zz2", "mail zoe.zed@zz.example": "zz3"}},
 		{ID: "user_01ZZZZZZZZZZZZZZ3", Email: "xia@zz.example", CreatedAt: "zzlong ago", LastSignInAt: "zzlately"},
 	}
 	api = fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)
 	work := fakeapi.OnDays(fakeapi.Work{Sessions: 1, BillableTokens: 5, Model: "zz-1"}, yesterday())
-	analytics := fakeapi.NewAnalytics(fakeapi.Worker{ID: members[0].ID, Email: "zoe.zed@zz.example", On: work}, fakeapi.Worker{ID: "user_01ZZZZZZZZZZZZZZ9", On: work})
+	analytics := fakeapi.NewAnalytics(fakeapi.UserWork{ID: members[0].ID, Email: "zoe.zed@zz.example", On: work}, fakeapi.UserWork{ID: "user_01ZZZZZZZZZZZZZZ9", On: work})
 	analytics.SetLimits(fakeapi.Limits{Global: 5_000_000, OfUsers: map[string]int{"zoe.zed@zz.example": 1_000_000}})
 	analytics.Choose(fakeapi.Unknowns{Reach: 20})
 	api.SetAnalytics(analytics)
@@ -202,7 +202,7 @@ func TestLimitsThatCannotBeReadAreNoFailure(t *testing.T) {
 func TestIdsThatDoNotMatchAreAFailure(t *testing.T) {
 	api, _ := organization()
 	work := fakeapi.OnDays(fakeapi.Work{Sessions: 1}, yesterday())
-	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: "other", On: work}))
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: "other", On: work}))
 	if got, err := run(t, below(api), true); err == nil || !strings.Contains(got, "the ids of the analytics are not those of the members") {
 		t.Errorf("error %v:\n%s", err, got)
 	}

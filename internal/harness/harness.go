@@ -114,7 +114,7 @@ func Client(t testing.TB, api http.Handler, cfg factoryapi.Config) *factoryapi.C
 }
 
 // Users returns users as the client reads them.
-func Users(t testing.TB, users ...fakeapi.Member) (all []factoryapi.User) {
+func Users(t testing.TB, users ...fakeapi.User) (all []factoryapi.User) {
 	t.Helper()
 	client := Client(t, fakeapi.NewServer(fakeapi.NewOrganization(users...), Key), factoryapi.Config{})
 	for page, err := range client.Pages(t.Context()) {

@@ -20,13 +20,13 @@ func TestEachFormat(t *testing.T) {
 	now := time.Now().UTC()
 	yesterday, signIn := now.AddDate(0, 0, -1).Format(time.DateOnly), now.Add(-49*time.Hour).Format(time.RFC3339)
 	api := serve(
-		fakeapi.Member{ID: "u1", Email: "ann@acme.example", CreatedAt: "2025-01-02T03:04:05.678Z", LastSignInAt: signIn, Metadata: map[string]string{"team": "a, \"b\""}},
-		fakeapi.Member{ID: "u2", Email: "bob@acme.example", CreatedAt: "2025-01-02T04:04:05+01:00"},
-		fakeapi.Member{ID: "u3", Email: "", CreatedAt: "soon", LastSignInAt: now.Add(time.Hour).Format(time.RFC3339), Metadata: map[string]string{"team": "<x>"}},
-		fakeapi.Member{ID: "u0", Email: "never@acme.example", CreatedAt: "2025-01-02T03:04:05Z"},
-		fakeapi.Member{ID: "u4", Email: "unknown@acme.example", CreatedAt: "2025-01-02T03:04:05Z", LastSignInAt: "of late"},
+		fakeapi.User{ID: "u1", Email: "ann@acme.example", CreatedAt: "2025-01-02T03:04:05.678Z", LastSignInAt: signIn, Metadata: map[string]string{"team": "a, \"b\""}},
+		fakeapi.User{ID: "u2", Email: "bob@acme.example", CreatedAt: "2025-01-02T04:04:05+01:00"},
+		fakeapi.User{ID: "u3", Email: "", CreatedAt: "soon", LastSignInAt: now.Add(time.Hour).Format(time.RFC3339), Metadata: map[string]string{"team": "<x>"}},
+		fakeapi.User{ID: "u0", Email: "never@acme.example", CreatedAt: "2025-01-02T03:04:05Z"},
+		fakeapi.User{ID: "u4", Email: "unknown@acme.example", CreatedAt: "2025-01-02T03:04:05Z", LastSignInAt: "of late"},
 	)
-	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: "u2", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1, BillableTokens: 1200}, yesterday)}))
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: "u2", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1, BillableTokens: 1200}, yesterday)}))
 	fill := strings.NewReplacer("YESTERDAY!", yesterday, "LAST-SIGN-IN-2-DAYS!", signIn, "LAST-SIGN-IN-TO-COME", now.Add(time.Hour).Format(time.RFC3339)).Replace
 	for format, want := range map[string]string{
 		"table": `
@@ -99,9 +99,9 @@ var hostile = map[string]string{
 }
 
 func TestTextOfAMemberCommandsNothing(t *testing.T) {
-	var members []fakeapi.Member
+	var members []fakeapi.User
 	for text := range hostile {
-		members = append(members, fakeapi.Member{ID: fmt.Sprintf("u%02d", len(members)), Email: text, CreatedAt: "2025-01-01T00:00:00Z", Metadata: map[string]string{"=team": text}})
+		members = append(members, fakeapi.User{ID: fmt.Sprintf("u%02d", len(members)), Email: text, CreatedAt: "2025-01-01T00:00:00Z", Metadata: map[string]string{"=team": text}})
 	}
 	all := func(format string) string {
 		text, _, err := list(t, serve(members...), userlist.Options{Format: format, GroupBy: harness.Attributes(t, "metadata.=team")})

@@ -54,7 +54,7 @@ func ids(t testing.TB, api http.Handler, options userlist.Options) (ids []string
 	return ids
 }
 
-func serve(members ...fakeapi.Member) *fakeapi.Server {
+func serve(members ...fakeapi.User) *fakeapi.Server {
 	return fakeapi.NewServer(fakeapi.NewOrganization(members...), harness.Key)
 }
 

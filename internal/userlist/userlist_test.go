@@ -23,10 +23,10 @@ import (
 // work.
 func TestTheMembersAreThoseThatTheGaugeCounts(t *testing.T) {
 	members := fakeapi.Generate(600, 1, time.Now())
-	var workers []fakeapi.Worker
+	var workers []fakeapi.UserWork
 	for i, m := range members {
 		if every := []int{0, 1, 3, 20}[i%4]; every > 0 { // days between two with work
-			workers = append(workers, fakeapi.Worker{ID: m.ID, On: func(d time.Time) (fakeapi.Work, bool) {
+			workers = append(workers, fakeapi.UserWork{ID: m.ID, On: func(d time.Time) (fakeapi.Work, bool) {
 				return fakeapi.Work{Sessions: 1}, (int(d.Unix()/86400)+i)%every == 0
 			}})
 		}
@@ -67,11 +67,11 @@ func TestAllThatIsGivenMustHold(t *testing.T) {
 	ago := func(days int) string { return time.Now().AddDate(0, 0, -days).Format(time.RFC3339) }
 	team := func(name string) map[string]string { return map[string]string{"team": name} }
 	api := serve(
-		fakeapi.Member{ID: "idle-30", Email: "a@Acme.example", CreatedAt: ago(200), LastSignInAt: ago(40), Metadata: team("web")},
-		fakeapi.Member{ID: "idle-90", Email: "b@acme.example", CreatedAt: ago(200), LastSignInAt: ago(100), Metadata: team("=web")},
-		fakeapi.Member{ID: "never", Email: "c@other.example", CreatedAt: ago(100), Metadata: team("(none)")},
-		fakeapi.Member{ID: "never-new", Email: "d@acme.example", CreatedAt: ago(10)},
-		fakeapi.Member{ID: "active", Email: "e@acme.example", CreatedAt: ago(200), LastSignInAt: ago(1), Metadata: team("web")},
+		fakeapi.User{ID: "idle-30", Email: "a@Acme.example", CreatedAt: ago(200), LastSignInAt: ago(40), Metadata: team("web")},
+		fakeapi.User{ID: "idle-90", Email: "b@acme.example", CreatedAt: ago(200), LastSignInAt: ago(100), Metadata: team("=web")},
+		fakeapi.User{ID: "never", Email: "c@other.example", CreatedAt: ago(100), Metadata: team("(none)")},
+		fakeapi.User{ID: "never-new", Email: "d@acme.example", CreatedAt: ago(10)},
+		fakeapi.User{ID: "active", Email: "e@acme.example", CreatedAt: ago(200), LastSignInAt: ago(1), Metadata: team("web")},
 	)
 	for _, tt := range []struct {
 		options userlist.Options
@@ -134,7 +134,7 @@ func TestAllOrNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			members := fakeapi.Generate(350, 1, time.Now())
 			api := serve(members...)
-			api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: members[0].ID, On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
+			api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: members[0].ID, On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
 			api.Inject(tt.fault)
 			stdout, stderr, err := list(t, api, tt.options)
 			if err == nil || stdout != "" || stderr != "" {
@@ -151,7 +151,7 @@ func TestAllOrNothing(t *testing.T) {
 }
 
 func TestAListThatShiftedIsPrintedAndSaysSo(t *testing.T) {
-	twice := fakeapi.Member{ID: "u1", Email: "first@acme.example", CreatedAt: "2025-01-01T00:00:00Z"}
+	twice := fakeapi.User{ID: "u1", Email: "first@acme.example", CreatedAt: "2025-01-01T00:00:00Z"}
 	again := twice
 	again.Email = "again@acme.example"
 	stdout, stderr, err := list(t, serve(twice, again), userlist.Options{Format: "csv"})
@@ -196,7 +196,7 @@ func TestAnInterruptEndsIt(t *testing.T) {
 func TestOnlyTheDaysOfTheWindowAreRead(t *testing.T) {
 	members := fakeapi.Generate(3, 1, time.Now())
 	api := serve(members...)
-	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: members[0].ID, On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: members[0].ID, On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
 	requests := func(filters ...userlist.Filter) int {
 		before := api.Stats().Requests
 		ids(t, api, userlist.Options{Usage: true, Filters: filters})
@@ -210,7 +210,7 @@ func TestOnlyTheDaysOfTheWindowAreRead(t *testing.T) {
 // Otherwise everybody would look as if their seats could be reclaimed.
 func TestIdsThatDoNotMatchAreAnError(t *testing.T) {
 	api := serve(fakeapi.Generate(3, 1, time.Now())...)
-	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.Worker{ID: "other", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: "other", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
 	stdout, _, err := list(t, api, userlist.Options{Usage: true, Filters: []userlist.Filter{filter("unused", "7d")}})
 	if err == nil || stdout != "" || !strings.Contains(err.Error(), "not one user of the analytics is a member") {
 		t.Errorf("error %v, stdout %q", err, stdout)
