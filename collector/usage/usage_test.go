@@ -117,6 +117,17 @@ func TestRowsThatDoNotTellEverything(t *testing.T) {
 	}
 }
 
+// The newest day is believed from half of its rows on.
+func TestRowsOfAFewUsers(t *testing.T) {
+	for rows, newest := range map[int]string{5: "2026-05-29", 6: "2026-05-30"} {
+		w := newWorld(t, everyDay(12)...)
+		w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) { page["data"] = page["data"].([]any)[:rows] }))
+		if v, _ := w.mustRead(t, may31); v.Day.String() != newest {
+			t.Errorf("with %d of 12 rows, the newest day is %s, want %s", rows, v.Day, newest)
+		}
+	}
+}
+
 // The list of a day may shift while it is read.
 func TestUserWhoIsThereTwice(t *testing.T) {
 	w := newWorld(t, everyDay(1)...)

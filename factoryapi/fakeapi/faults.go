@@ -48,9 +48,10 @@ func Refuse(code int, detail string) Behavior {
 
 // Respond answers with this status, content type and body.
 func Respond(status int, contentType, body string) Behavior {
+	content := []byte(body) // copied once, as it may be large
 	return func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 		w.Header().Set("Content-Type", contentType)
-		send(w, status, []byte(body))
+		send(w, status, content)
 	}
 }
 
