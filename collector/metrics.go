@@ -20,24 +20,24 @@ func newMetrics() *metrics {
 		series: series{},
 		joined: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "factory_users_joined_total",
-			Help: "Members who appeared between two complete listings of this process. Listings with duplicates do not count.",
+			Help: "Members who appeared between two complete listings of this process.",
 		}),
 		left: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "factory_users_left_total",
-			Help: "Members who disappeared between two complete listings of this process. Listings with duplicates do not count.",
+			Help: "Members who disappeared between two complete listings of this process.",
 		}),
 	}
 	m.add("factory_up", "1 if the last finished listing of members succeeded, 0 if it failed or none has finished.")
 	m.add("factory_seat_limit", "Seats bought, as set with --factory.seat-limit.")
 	m.add("factory_users", "Members of the organization. Each id counts once.")
-	m.add("factory_users_never_signed_in", "Members who never signed in: they have no lastSignInAt.")
+	m.add("factory_users_never_signed_in", "Members without lastSignInAt: they never signed in.")
 	m.add("factory_users_active", "Members who signed in within the window, by lastSignInAt.", "window")
 	m.add("factory_users_idle", "Members whose account is older than the window and who did not sign in within it, or ever.", "window")
 	m.add("factory_users_new", "Members whose account was created within the window, by createdAt.", "window")
 	m.add("factory_users_last_sign_in_age_seconds", "Time since the last sign-in of members who signed in. A snapshot: do not use rate() or increase().")
 	m.add("factory_users_by_attribute", "Members by value of an attribute: email_domain or metadata.KEY. (none): without a value. (other): the values beyond --collector.group-limit.", "attribute", "value")
-	m.add("factory_users_active_by_attribute", "Members who signed in within the window, by value of an attribute.", "attribute", "value", "window")
-	m.add("factory_users_idle_by_attribute", "Members whose account is older than the window and who did not sign in within it, by value of an attribute.", "attribute", "value", "window")
+	m.add("factory_users_active_by_attribute", "Members in factory_users_active, by value of an attribute.", "attribute", "value", "window")
+	m.add("factory_users_idle_by_attribute", "Members in factory_users_idle, by value of an attribute.", "attribute", "value", "window")
 	m.add("factory_user_last_sign_in_timestamp_seconds", "When a member last signed in, by lastSignInAt. Absent if never.", "id")
 	m.add("factory_user_created_timestamp_seconds", "When the account of a member was created, by createdAt.", "id")
 	m.add("factory_listing_timestamp_seconds", "When the newest complete listing ended.")
