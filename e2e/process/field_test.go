@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,6 +44,46 @@ func TestLogReaderThatGoesIsNotTheEnd(t *testing.T) {
 	api.ClearFaults()
 	checkListed(t, "without a log", p.scrape(t))
 	p.stop(t)
+}
+
+func TestKeyFileOnAMountThatHangsDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	if !canMount(t) {
+		t.Log("not checked, because nothing can be mounted here")
+		return
+	}
+	api := serve(t, newAPI())
+	dir := t.TempDir()
+	keyFile, mount := filepath.Join(dir, "key"), filepath.Join(dir, "mount")
+	writeFile(t, keyFile, harness.Key+"\n")
+	p := process.Serve(t, nil, exporter, "--factory.url="+api, "--factory.api-key-file="+keyFile)
+	checkListed(t, "before", p.Scrape(t))
+	if err := errors.Join(os.Mkdir(mount, 0o700), os.Remove(keyFile), os.Symlink(mount+"/key", keyFile)); err != nil {
+		t.Fatal(err)
+	}
+	hang(t, mount)
+	for range 2 {
+		checkListed(t, "with the last good key", p.Scrape(t))
+	}
+	const says = "could not be read in time"
+	log := p.Stderr.String()
+	if complaints := strings.Count(log, "Cannot read the API key file"); complaints != 1 || !strings.Contains(log, says) {
+		t.Errorf("the log complains %d times, want once about %q:\n%s", complaints, says, log)
+	}
+	begin := time.Now()
+	p.Stop(t)
+	if took := time.Since(begin); took > stopTime {
+		t.Errorf("it took %s to stop", took)
+	}
+
+	// It does not start with such a file, and says so.
+	p = process.Start(t, nil, exporter, "--web.listen-address=127.0.0.1:0", "--factory.url="+api, "--factory.api-key-file="+keyFile)
+	if code := p.Wait(t); code != 1 {
+		t.Errorf("the start ends with exit code %d, want 1", code)
+	}
+	if line := p.Stderr.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "--factory.api-key-file") || !strings.Contains(line, says) {
+		t.Errorf("the start says %q", line)
+	}
 }
 
 func TestManyScrapesAtOnceTakeLittleMoreThanOne(t *testing.T) {
