@@ -36,8 +36,12 @@ func TestFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(5, 1, time.Now())...), harness.Key)
+			timeout := "30s" // which a busy machine does not reach
+			if test.status == "timeout" {
+				timeout = "1s"
+			}
 			p := start(t, withKey(t, "--factory.url="+serveAPI(t, api), "--factory.page-size=2", "--collector.per-user", "--log.level=debug",
-				"--factory.max-retries=1", "--factory.request-timeout=300ms")...)
+				"--factory.max-retries=1", "--factory.request-timeout="+timeout)...)
 			errs := fmt.Sprintf("factory_api_errors_total{status=%q}", test.status)
 			requests, failures := 0.0, 0.0
 			check := func(when string, up, users, tries, failed float64) {
