@@ -27,7 +27,7 @@ func run(t *testing.T, api http.Handler, usage bool, change ...func(*factoryapi.
 	}
 	transport := &http.Transport{DialContext: harness.Serve(t, api).DialContext}
 	defer transport.CloseIdleConnections()
-	cfg := factoryapi.Config{URL: "http://localhost/base", Credentials: key, Transport: transport, UserAgent: "factory_exporter/1.2.3", RequestTimeout: 200 * time.Millisecond}
+	cfg := factoryapi.Config{URL: "http://localhost/base", Credentials: key, Transport: transport, UserAgent: "factory_exporter/1.2.3", RequestTimeout: time.Minute}
 	for _, change := range change {
 		change(&cfg)
 	}
@@ -147,7 +147,11 @@ func TestARefusalSaysWhatItMeansAndNeeds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			api, secrets := organization()
 			api.Inject(tt.fault)
-			got, err := run(t, below(api), true)
+			got, err := run(t, below(api), true, func(cfg *factoryapi.Config) {
+				if tt.name == "timeout" {
+					cfg.RequestTimeout = 200 * time.Millisecond
+				}
+			})
 			if err == nil || !strings.Contains(err.Error(), "does not work with these flags") || !strings.HasSuffix(got, "\nResult      the exporter does not work with these flags\n") {
 				t.Errorf("error %v:\n%s", err, got)
 			}
