@@ -16,6 +16,7 @@ import (
 func known() drift.Series {
 	return drift.Series{
 		"seats":           {"job": nil, "instance": nil},
+		"factory_users":   {"job": nil, "instance": nil},
 		"members":         {"job": nil, "instance": nil, "window": {"7d", "30d"}},
 		"latency_bucket":  {"job": nil, "le": nil},
 		"latency":         {"job": nil},
@@ -78,7 +79,7 @@ func TestCheckKnowsTheSeriesThatRulesMake(t *testing.T) {
 // dashboard has what a dashboard of Grafana has, and nothing wrong.
 const dashboard = `{
 	"uid": "one",
-	"annotations": {"list": [{"name": "Restarts", "expr": "changes(seats[5m]) > 0"}, {"builtIn": 1, "name": "Alerts"}]},
+	"annotations": {"list": [{"name": "Restarts", "expr": "changes(seats{job=~\"$job\"}[5m]) > 0"}, {"builtIn": 1, "name": "Alerts"}]},
 	"templating": {"list": [
 		{"name": "datasource", "type": "datasource", "query": "prometheus"},
 		{"name": "job", "type": "query", "query": "label_values(seats{job=~\"b,c\"}, job)", "multi": true, "allValue": ".+", "current": {"value": ["$__all"]}},
@@ -93,9 +94,9 @@ const dashboard = `{
 		{"title": "Text of $1", "type": "text"},
 		{"title": "One of $team", "targets": [
 			{"refId": "A", "expr": "seats{job=~\"$job\"}", "instant": true, "legendFormat": "{{job}} {{ instance }}"},
-			{"refId": "B", "expr": "members{window=\"$window\"} * ${price}"}
+			{"refId": "B", "expr": "members{job=~\"$job\", window=\"$window\"} * ${price}"}
 		]},
-		{"title": "Row", "type": "row", "panels": [{"title": "Two", "targets": [{"expr": "max_over_time(latency[$__range])"}]}]}
+		{"title": "Row", "type": "row", "panels": [{"title": "Two", "targets": [{"expr": "max by (job) (max_over_time(latency{job=~\"$job\"}[$__range]))", "legendFormat": "{{job}}"}]}]}
 	]}`
 
 func TestDashboardsAreReadAsGrafanaReadsThem(t *testing.T) {
@@ -104,7 +105,10 @@ func TestDashboardsAreReadAsGrafanaReadsThem(t *testing.T) {
 	for _, q := range d.Queries {
 		got = append(got, q.Text)
 	}
-	want := []string{"changes(seats[5m]) > 0", `seats{job=~"$job"}`, `members{window="$window"} * ${price}`, "max_over_time(latency[$__range])"}
+	want := []string{
+		`changes(seats{job=~"$job"}[5m]) > 0`, `seats{job=~"$job"}`, `members{job=~"$job", window="$window"} * ${price}`,
+		`max by (job) (max_over_time(latency{job=~"$job"}[$__range]))`,
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("queries %q, want %q", got, want)
 	}
@@ -144,11 +148,15 @@ func TestCheckFindsWhatIsWrongInADashboard(t *testing.T) {
 		{`query_result(max`, `query_result(chairs + max`, "variable team: no metric is chairs"},
 		{`label_values(job)`, `metrics(seats)`, "neither label_values nor query_result"},
 		{`"current": {}`, `"current": {"value": "1d"}`, `no value of label window of members is window="1d"`},
-		{`seats{job=~\"$job\"}`, `seats{job=~\"$jobs\"}`, `"One of $team".targets[0]: $jobs is not a variable`},
+		{`"seats{job=~\"$job\"}`, `"seats{job=~\"$jobs\"}`, `"One of $team".targets[0]: $jobs is not a variable`},
 		{`max_over_time(latency`, `max_over_time(chairs`, `"Row".panels[0] "Two".targets[0]: no metric is chairs`},
 		{`One of $team`, `One of $teams`, `title: $teams is not a variable`},
 		{`${job:queryparam}`, `${jobs:queryparam}`, `links[0] "Back".url: ${jobs:queryparam} is not a variable`},
 		{`/d/one`, `/d/two`, "/d/two: no dashboard has this UID"},
+		{`members{job=~\"$job\"`, `members{job=\"$team\"`, `"One of $team".targets[1]: members{job="$team",window="$window"} does not choose by $job`},
+		{`"seats{`, `"sum(factory_users) * on () seats{`, "factory_users is added up over replicas"},
+		{`, window=\"$window\"`, ``, "does not choose by $window"},
+		{`by (job) (max_over_time`, `by (le) (max_over_time`, "the panel shows label job, which is not kept"},
 		{`$__range`, `$__ranges`, "$__ranges is not a variable"},
 	} {
 		text := strings.Replace(dashboard, test.old, test.new, 1)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // Dashboard is a Grafana dashboard, as far as PromQL is concerned.
@@ -28,9 +29,9 @@ type Dashboard struct {
 // Query is a query of a panel, in a row or not, or of an annotation.
 type Query struct {
 	Expression
-	Panel   string // or annotation, by its place
-	Instant bool   // for one instant, not for the dashboard's time range
-	Legend  string // names labels in double braces
+	Panel   string   // or annotation, by its place
+	Instant bool     // for one instant, not for the dashboard's time range
+	Shows   []string // labels: in the legend, or to join the panel's queries by
 }
 
 // Variable is a template variable.
@@ -91,13 +92,37 @@ func (d *Dashboard) collect(part any, place, panel string) {
 		if expr, ok := part["expr"].(string); ok {
 			q := Query{Expression: Expression{place, expr}, Panel: cmp.Or(panel, place)}
 			q.Instant, _ = part["instant"].(bool)
-			q.Legend, _ = part["legendFormat"].(string)
+			legend, _ := part["legendFormat"].(string)
+			for _, label := range legendLabel.FindAllStringSubmatch(legend, -1) {
+				q.Shows = append(q.Shows, label[1])
+			}
 			d.Queries = append(d.Queries, q)
 		}
+		before := len(d.Queries)
 		for _, name := range slices.Sorted(maps.Keys(part)) {
 			d.collect(part[name], place+"."+name, panel)
 		}
+		for _, field := range joinedBy(part) {
+			for i := range d.Queries[before:] {
+				d.Queries[before+i].Shows = append(d.Queries[before+i].Shows, field)
+			}
+		}
 	}
+}
+
+var legendLabel = regexp.MustCompile(`\{\{\s*(\w+)\s*\}\}`)
+
+// joinedBy are the fields by which a panel joins its queries.
+func joinedBy(panel map[string]any) (fields []string) {
+	transformations, _ := panel["transformations"].([]any)
+	for _, transformation := range transformations {
+		transformation, _ := transformation.(map[string]any)
+		options, _ := transformation["options"].(map[string]any)
+		if field, ok := options["byField"].(string); ok {
+			fields = append(fields, field)
+		}
+	}
+	return fields
 }
 
 // Names of variables in a text, in any of Grafana's spellings: $name, ${name},
@@ -156,6 +181,7 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 	}
 	for _, q := range d.Queries {
 		check(q.Where, q.Text)
+		problem(q.Where, d.checkChoice(c, q))
 	}
 	for where, text := range d.Texts {
 		for _, reference := range variableReference.FindAllString(text, -1) {
@@ -171,6 +197,92 @@ func (d *Dashboard) Check(c *Checker, uids []string) error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// checkChoice returns which variables a query passes over, so that it shows several
+// organizations, windows or attributes as one, and which labels it takes away that its
+// panel shows.
+func (d *Dashboard) checkChoice(c *Checker, q Query) error {
+	values := BuiltIn(time.Minute, time.Minute, time.Hour)
+	for _, v := range d.Variables {
+		if values[v.Name] = "1"; v.Type == "query" {
+			values[v.Name] = "$" + v.Name
+		}
+	}
+	filled, err := Fill(q.Text, values)
+	if err != nil {
+		return nil // Check tells what is wrong
+	}
+	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(filled)
+	if err != nil {
+		return nil
+	}
+	var problems []error
+	var grouped []string
+	aggregates := false
+	parser.Inspect(parsed, func(node parser.Node, path []parser.Node) error {
+		switch node := node.(type) {
+		case *parser.AggregateExpr:
+			aggregates, grouped = true, append(grouped, node.Grouping...)
+		case *parser.StringLiteral: // a label that is made
+			grouped = append(grouped, node.Val)
+		case *parser.VectorSelector:
+			for _, v := range d.Variables {
+				if !c.chooses(node, path, v.Name) {
+					problems = append(problems, fmt.Errorf("%s does not choose by $%s", node, v.Name))
+				}
+			}
+			if aboutOrganization.MatchString(node.Name) && addedUp(path) {
+				problems = append(problems, fmt.Errorf("%s is added up over replicas", node))
+			}
+		}
+		return nil
+	})
+	for _, label := range q.Shows {
+		if aggregates && !slices.Contains(grouped, label) {
+			problems = append(problems, fmt.Errorf("the panel shows label %s, which is not kept\n\t%s", label, q.Text))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Every replica exposes these numbers of the organization.
+var aboutOrganization = regexp.MustCompile(`^factory_(user|seat|usage)`)
+
+// addedUp reports whether a series is summed by the first aggregation around it. What
+// increases on each replica may be.
+func addedUp(path []parser.Node) bool {
+	for _, node := range slices.Backward(path) {
+		switch node := node.(type) {
+		case *parser.Call:
+			if node.Func.Name == "increase" || node.Func.Name == "rate" {
+				return false
+			}
+		case *parser.AggregateExpr:
+			return node.Op == parser.SUM
+		}
+	}
+	return false
+}
+
+// chooses reports whether a selector has the value of a variable. It need not where its
+// series have no such label, and where it has a fixed value or groups by the label, of
+// which all values are known.
+func (c *Checker) chooses(selector *parser.VectorSelector, path []parser.Node, variable string) bool {
+	has := c.Known[selector.Name]
+	values, ok := has[variable]
+	if !ok && (has != nil || !slices.Contains([]string{"cluster", "namespace", "job"}, variable)) {
+		return true
+	}
+	for _, m := range selector.LabelMatchers {
+		if m.Name == variable && (m.Value == "$"+variable || len(values) > 0) {
+			return true
+		}
+	}
+	return len(values) > 0 && slices.ContainsFunc(path, func(node parser.Node) bool {
+		aggregation, ok := node.(*parser.AggregateExpr)
+		return ok && slices.Contains(aggregation.Grouping, variable)
+	})
 }
 
 // aValueOf is a value that a label has, or empty where it can have any.
