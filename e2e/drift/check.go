@@ -47,8 +47,11 @@ func (c *Checker) Check(expr string) error {
 	}
 	var problems []error
 	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
-		if selector, ok := node.(*parser.VectorSelector); ok {
-			problems = append(problems, c.checkSelector(selector))
+		switch node := node.(type) {
+		case *parser.VectorSelector:
+			problems = append(problems, c.checkSelector(node))
+		case *parser.AggregateExpr:
+			problems = append(problems, c.checkGrouping(node))
 		}
 		return nil
 	})
@@ -81,6 +84,29 @@ func (c *Checker) checkSelector(selector *parser.VectorSelector) error {
 		return fmt.Errorf("no metric is %s", selector)
 	}
 	return problem
+}
+
+// checkGrouping looks for a series with each of the labels, or a function that makes it.
+func (c *Checker) checkGrouping(aggregation *parser.AggregateExpr) error {
+	missing := slices.Clone(aggregation.Grouping)
+	parser.Inspect(aggregation.Expr, func(node parser.Node, _ []parser.Node) error {
+		missing = slices.DeleteFunc(missing, func(label string) bool {
+			switch node := node.(type) {
+			case *parser.StringLiteral:
+				return node.Val == label
+			case *parser.VectorSelector:
+				has := c.Known[node.Name]
+				_, ok := has[label]
+				return ok || has == nil
+			}
+			return false
+		})
+		return nil
+	})
+	if len(missing) > 0 {
+		return fmt.Errorf("nothing has the labels %q, by which is grouped", missing)
+	}
+	return nil
 }
 
 func chosenBy(selector *parser.VectorSelector, label, value string) bool {

@@ -27,18 +27,20 @@ func known() drift.Series {
 
 func TestCheckFindsWhatIsNotExposed(t *testing.T) {
 	for expr, problem := range map[string]string{
-		`sum(seats`:                                "unclosed left parenthesis",
-		`rate(seats)`:                              "expected type range vector",
-		`seats + increase(requests[5m])`:           "no metric is requests",
-		`max_over_time((seats - chairs)[1h:5m])`:   "no metric is chairs",
-		`{__name__=~"chairs|stools"}`:              "no metric is",
-		`seats{window="7d"}`:                       `seats has no label "window"`,
-		`members{window="7 d"}`:                    `no value of label window of members is window="7 d"`,
-		`members{window=~"1d|90d"}`:                "no value of label window",
-		`1 + 2`:                                    "",
+		`sum(seats`:                               "unclosed left parenthesis",
+		`rate(seats)`:                             "expected type range vector",
+		`seats + increase(requests[5m])`:          "no metric is requests",
+		`max_over_time((seats - chairs)[1h:5m])`:  "no metric is chairs",
+		`{__name__=~"chairs|stools"}`:             "no metric is",
+		`seats{window="7d"}`:                      `seats has no label "window"`,
+		`members{window="7 d"}`:                   `no value of label window of members is window="7 d"`,
+		`members{window=~"1d|90d"}`:               "no value of label window",
+		`max by (job, windows) (seats + members)`: `nothing has the labels ["windows"]`,
+		`1 + 2`: "",
 		`time() - seats{job=~"a|b", instance!=""}`: "",
 		`members{window!="1d"} # a comment`:        "",
-		`deriv((max by (job) (seats))[14d:1h]) / on (any) members{window=~"7d|90d"}`: "",
+		`sum by (team) (label_replace(max by (window) (seats or members), "team", "$1", "window", "(.*)"))`: "",
+		`deriv((max by (job) (seats))[14d:1h]) / on (any) members{window=~"7d|90d"}`:                        "",
 	} {
 		t.Run(expr, func(t *testing.T) {
 			err := drift.NewChecker(known()).Check(expr)
