@@ -16,7 +16,6 @@ import (
 func known() drift.Series {
 	return drift.Series{
 		"seats":           {"job": nil, "instance": nil},
-		"factory_users":   {"job": nil, "instance": nil},
 		"members":         {"job": nil, "instance": nil, "window": {"7d", "30d"}},
 		"latency_bucket":  {"job": nil, "le": nil},
 		"latency":         {"job": nil},
@@ -156,7 +155,7 @@ func TestCheckFindsWhatIsWrongInADashboard(t *testing.T) {
 		{`${job:queryparam}`, `${jobs:queryparam}`, `links[0] "Back".url: ${jobs:queryparam} is not a variable`},
 		{`/d/one`, `/d/two`, "/d/two: no dashboard has this UID"},
 		{`members{job=~\"$job\"`, `members{job=\"$team\"`, `"One of $team".targets[1]: members{job="$team",window="$window"} does not choose by $job`},
-		{`"seats{`, `"sum(factory_users) * on () seats{`, "factory_users is added up over replicas"},
+		{`"seats{`, `"sum(rate(requests_total{job=~\"$job\"}[5m])) + sum(seats{job=~\"$job\"}) + seats{`, "seats{job=~\"$job\"} is added up over replicas"},
 		{`, window=\"$window\"`, ``, "does not choose by $window"},
 		{`by (job) (max_over_time`, `by (le) (max_over_time`, "the panel shows label job, which is not kept"},
 		{`$__range`, `$__ranges`, "$__ranges is not a variable"},
