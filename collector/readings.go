@@ -10,10 +10,6 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// readingTimeout bounds one reading. With 20,000 members and a row for each day, a
-// window of 90 days alone takes 18,000 requests.
-const readingTimeout = 6 * time.Hour
-
 const (
 	// readingPause is the least time between the end of a reading that has not brought
 	// the newest day and the start of the next.
@@ -36,7 +32,7 @@ type reading struct{ due, newest factoryapi.Day } // the day that it looked for,
 
 func newReadings(read func(ctx context.Context, now time.Time, publish func(*usage.View)) error) *readings {
 	r := &readings{}
-	r.task = newTask(readingTimeout, func(ctx context.Context) (*reading, error) {
+	r.task = newTask(usage.ReadingTimeout, func(ctx context.Context) (*reading, error) {
 		now := time.Now()
 		if err := read(ctx, now, r.view.Store); err != nil {
 			return nil, err

@@ -20,6 +20,10 @@ type Source interface {
 	Usage(context.Context, factoryapi.Day) iter.Seq2[[]factoryapi.Usage, error]
 }
 
+// ReadingTimeout is how long one reading may take. With 20,000 members who work every day,
+// a window of 90 days takes 18,000 requests.
+const ReadingTimeout = 6 * time.Hour
+
 const (
 	// lookBack is how many days may end without one that is known.
 	lookBack = 7

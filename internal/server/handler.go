@@ -50,8 +50,9 @@ func newHandler(cfg Config, users *collector.Collector, requests prometheus.Coll
 	metrics := http.Handler(newMetricsPage(cfg, users, logger, func(scrape prometheus.Collector) http.Handler {
 		all := prometheus.NewRegistry()
 		all.MustRegister(scrape, requests, exporter)
-		return acceptingEncodings(promhttp.HandlerFor(all, options))
+		return promhttp.HandlerFor(all, options)
 	}))
+	metrics = acceptingEncodings(metrics)
 	if !cfg.DisableExporterMetrics {
 		metrics = promhttp.InstrumentMetricHandler(exporter, metrics)
 	}

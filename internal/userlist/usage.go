@@ -37,7 +37,7 @@ func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, progres
 		return nil, nil
 	}
 	_, days := l.windows()
-	ctx, cancel := context.WithTimeout(ctx, 6*time.Hour)
+	ctx, cancel := context.WithTimeout(ctx, usage.ReadingTimeout)
 	defer cancel()
 	progress.show("Reading the analytics")
 	// A list may be as large as an organization.
