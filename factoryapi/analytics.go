@@ -37,6 +37,11 @@ func (c *Client) analyticsURL(endpoint string, days Days, options ...string) *ur
 	return u
 }
 
+// analyticsForm is the form of an answer for a range of days.
+func analyticsForm(days Days) form {
+	return form{array: "data", element: "row", about: "meta", hasMore: "has_more", days: days}
+}
+
 // rowsOf asks an endpoint without pages for a range of days. add reads each row of the
 // answer, and its error says what the row is or lacks.
 func (c *Client) rowsOf(ctx context.Context, u *url.URL, days Days, add func(*walker) error) error {
@@ -44,10 +49,7 @@ func (c *Client) rowsOf(ctx context.Context, u *url.URL, days Days, add func(*wa
 	if err != nil {
 		return err
 	}
-	_, next, err := decodeRows(answer.body, days, nil, func(w *walker, _ *struct{}) error { return add(w) })
-	if err == nil && next.hasMore {
-		err = errors.New("\"has_more\" is true, but this endpoint has no pages")
-	}
+	_, _, err = decode(answer.body, analyticsForm(days), nil, func(w *walker, _ *struct{}) error { return add(w) })
 	return answer.judge(err)
 }
 
@@ -67,48 +69,6 @@ func byDay[T any](ctx context.Context, c *Client, endpoint string, days Days, re
 		return nil, err
 	}
 	return rows, nil
-}
-
-// decodeRows reads the body of a 200 that answers for a range of days, and puts its
-// rows into the memory of the empty slice memory. The error of read says what a row is
-// or lacks.
-func decodeRows[T any](body []byte, days Days, memory []T, read func(*walker, *T) error) (rows []T, next end, err error) {
-	w, err := newWalker(body)
-	if err != nil {
-		return nil, end{}, err
-	}
-	hasData, answered := false, days
-	for name := range w.names() {
-		switch name {
-		case "data":
-			hasData = w.peek() == '['
-			rows, err = elements(w, memory, "row", read)
-		case "meta":
-			meta := *w // to look at the object twice
-			next = meta.end("has_more", "next_cursor")
-			for name := range w.names() {
-				text, _ := w.str()
-				switch name {
-				case "start_date":
-					answered.First = parseDay(text)
-				case "end_date":
-					answered.Last = parseDay(text)
-				}
-			}
-		}
-	}
-	// A range that the API cut silently would make people look as if they did nothing.
-	// Dates that are not written like those that were sent say nothing of that.
-	cut := answered.First != 0 && answered.First != days.First || answered.Last != 0 && answered.Last != days.Last
-	switch {
-	case !hasData:
-		return nil, end{}, errors.New("JSON without an array \"data\"")
-	case err != nil:
-		return nil, end{}, err
-	case cut:
-		return nil, end{}, fmt.Errorf("answer is for %s, but %s was asked for", answered, days)
-	}
-	return rows, next, nil
 }
 
 // fields calls read with the name of each field of the row at hand. The error of read

@@ -14,38 +14,70 @@ import (
 // to nothing in them fit into maxBodyBytes, and each takes more memory than its text.
 const maxElements = 1 << 15
 
-// decodePage reads the body of a 200 and puts its users into the memory of the empty
-// slice users. Its error names what is wrong.
+// form says what the parts of an answer are called.
+type form struct {
+	array, element, about string // about is the object that tells what the array is
+	hasMore, cursor       string // fields of about; there is no cursor without pages
+	days                  Days   // that were asked for, zero if none were
+}
+
+// decode reads the body of a 200 and puts the elements of its array into the memory of an
+// empty slice. Its error and that of read name what is wrong.
 //
 // A listing spends its time here, so the work is split: a library checks that the
 // whole body is JSON, at the speed of memory, and a walk over text that is known to be
 // JSON picks the few fields that are wanted.
-func decodePage(body []byte, users []User) ([]User, end, error) {
+func decode[T any](body []byte, f form, memory []T, read func(*walker, *T) error) (all []T, next end, err error) {
 	w, err := newWalker(body)
 	if err != nil {
 		return nil, end{}, err
 	}
-	memory, hasUsers := users, false
-	var next end
+	found, told, answered := false, false, f.days
 	for name := range w.names() {
 		switch name {
-		case "users":
-			hasUsers = w.peek() == '['
-			users, err = elements(w, memory, "user", (*walker).user)
-		case "pagination":
-			next = w.end("hasMore", "nextCursor")
+		case f.array:
+			found = w.peek() == '['
+			all, err = elements(w, memory, f.element, read)
+		case f.about:
+			next, told, answered = end{}, false, f.days // of two, the last one counts
+			for name := range w.names() {
+				switch name {
+				case f.hasMore:
+					value := w.skip()
+					next.hasMore, told = value == "true", value == "true" || value == "false"
+				case f.cursor:
+					text, _ := w.str()
+					next.cursor = strings.Clone(text)
+				case "start_date":
+					text, _ := w.str()
+					answered.First = parseDay(text)
+				case "end_date":
+					text, _ := w.str()
+					answered.Last = parseDay(text)
+				}
+			}
 		}
 	}
+	// A range that the API cut silently would make people look as if they did nothing.
+	// Dates that are not written like those that were sent say nothing of that.
+	cut := answered.First != 0 && answered.First != f.days.First || answered.Last != 0 && answered.Last != f.days.Last
 	switch {
-	case !hasUsers:
-		return nil, end{}, errors.New("JSON without an array \"users\"")
+	case !found:
+		err = fmt.Errorf("JSON without an array %q", f.array)
 	case err != nil:
+	case cut && f.days != Days{}:
+		err = fmt.Errorf("answer is for %s, but %s was asked for", answered, f.days)
+	case !told && f.cursor != "":
+		err = fmt.Errorf("JSON without %q in %q", f.hasMore, f.about)
+	case next.hasMore && f.cursor == "":
+		err = fmt.Errorf("%q is true, but this endpoint has no pages", f.hasMore)
+	case next.hasMore && next.cursor == "":
+		err = fmt.Errorf("%q is true, but there is no %q", f.hasMore, f.cursor)
+	}
+	if err != nil {
 		return nil, end{}, err
 	}
-	if err := next.check("hasMore", "pagination", "nextCursor"); err != nil {
-		return nil, end{}, err
-	}
-	return users, next, nil
+	return all, next, nil
 }
 
 // elements reads the array at hand into the memory of an empty slice. The error of read
@@ -65,7 +97,7 @@ func elements[T any](w *walker, memory []T, noun string, read func(*walker, *T) 
 	return all, err
 }
 
-// errNotJSON quotes nothing, because decodePage does not know the key.
+// errNotJSON quotes nothing, because decode does not know the key.
 var errNotJSON = errors.New("not JSON, or cut short")
 
 func (w *walker) user(u *User) error {
@@ -88,32 +120,6 @@ func (w *walker) user(u *User) error {
 	}
 	if u.ID == "" {
 		return errors.New("has no \"id\"")
-	}
-	return nil
-}
-
-// end reads the two fields of these names in the object at hand.
-func (w *walker) end(hasMore, cursor string) (e end) {
-	for name := range w.names() {
-		switch name {
-		case hasMore:
-			value := w.skip()
-			e.hasMore, e.told = value == "true", value == "true" || value == "false"
-		case cursor:
-			text, _ := w.str()
-			e.cursor = strings.Clone(text)
-		}
-	}
-	return e
-}
-
-// check returns an error if the page does not tell how the list goes on.
-func (e end) check(hasMore, in, cursor string) error {
-	switch {
-	case !e.told:
-		return fmt.Errorf("JSON without %q in %q", hasMore, in)
-	case e.hasMore && e.cursor == "":
-		return fmt.Errorf("%q is true, but there is no %q", hasMore, cursor)
 	}
 	return nil
 }
@@ -170,37 +176,26 @@ func (w *walker) peek() byte {
 
 // names yields the names in the object at hand, and nothing if it is not an object.
 // The loop's body may read the value or leave it.
-func (w *walker) names() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if w.peek() != '{' {
-			return
-		}
-		w.pos++
-		for w.peek() != '}' {
-			name, _ := w.str()
-			w.peek()
-			value := w.pos
-			if !yield(name) {
-				return
-			}
-			if w.pos == value {
-				w.skip()
-			}
-		}
-		w.pos++
-	}
-}
+func (w *walker) names() iter.Seq[string] { return w.items('{') }
 
 // elements yields once for each element of the array at hand, in the same way.
-func (w *walker) elements() iter.Seq[struct{}] {
-	return func(yield func(struct{}) bool) {
-		if w.peek() != '[' {
+func (w *walker) elements() iter.Seq[string] { return w.items('[') }
+
+// items yields the name of each item of the object or array that begins so.
+func (w *walker) items(opening byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if w.peek() != opening {
 			return
 		}
 		w.pos++
-		for w.peek() != ']' {
+		for c := w.peek(); c != '}' && c != ']'; c = w.peek() {
+			name := ""
+			if opening == '{' {
+				name, _ = w.str()
+				w.peek()
+			}
 			value := w.pos
-			if !yield(struct{}{}) {
+			if !yield(name) {
 				return
 			}
 			if w.pos == value {

@@ -107,23 +107,19 @@ func errorMessage(body []byte) string {
 	return ""
 }
 
-// bound makes a message one line of printable text, at most maxMessage bytes.
+// bound makes a message one line of printable text, at most maxMessage bytes. An ellipsis
+// marks a cut.
 func bound(text string) string {
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "\uFFFD"), func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")
-	return truncate(text, maxMessage)
-}
-
-// truncate cuts s between two runes, to at most limit bytes. An ellipsis marks the cut.
-func truncate(s string, limit int) string {
-	const ellipsis = "…"
-	if len(s) <= limit {
-		return s
+	if len(text) <= maxMessage {
+		return text
 	}
-	end := limit - len(ellipsis)
-	for end > 0 && !utf8.RuneStart(s[end]) {
+	const ellipsis = "…"
+	end := maxMessage - len(ellipsis)
+	for !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return s[:end] + ellipsis
+	return text[:end] + ellipsis
 }

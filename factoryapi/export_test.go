@@ -3,7 +3,7 @@ package factoryapi
 // DecodePage lets tests and benchmarks decode without a server around it. next is the
 // cursor of the next page, empty if there is none.
 func DecodePage(body []byte, memory []User) (users []User, next string, err error) {
-	users, page, err := decodePage(body, memory)
+	users, page, err := decode(body, usersForm(), memory, (*walker).user)
 	if page.hasMore && err == nil {
 		next = page.cursor
 	}

@@ -18,10 +18,10 @@ const (
 	maxCursorBytes     = 4 << 10
 )
 
-// pages yields the entries of a list, a page after another. decode reads the entries of a
-// body into the memory of an empty slice, and its error says what is wrong with the body.
-// An error is yielded once and ends the list: an *Error, or context.Canceled.
-func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, decode func(body []byte, memory []T) ([]T, end, error)) iter.Seq2[[]T, error] {
+// pages yields the entries of a list, a page after another. read reads an entry, and its
+// error says what is wrong with it. An error is yielded once and ends the list: an *Error,
+// or context.Canceled.
+func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, f form, read func(*walker, *T) error) iter.Seq2[[]T, error] {
 	return func(yield func([]T, error) bool) {
 		chain := c.newChain(ctx, endpoint)
 		list := newList(u, c.cfg.PageSize)
@@ -30,7 +30,7 @@ func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, d
 			answer, err := chain.ask(ctx, list.next())
 			if err == nil {
 				var page end
-				entries, page, err = decode(answer.body, entries[:0])
+				entries, page, err = decode(answer.body, f, entries[:0], read)
 				if err == nil {
 					err = list.accept(page, len(entries))
 				}
@@ -50,7 +50,6 @@ func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, d
 
 // end is what a page says of the rest of its list.
 type end struct {
-	told    bool // that there is more or not
 	hasMore bool
 	cursor  string // of the next page
 }

@@ -21,13 +21,9 @@ type Usage struct {
 // by those of the next. Errors are as in Pages.
 func (c *Client) Usage(ctx context.Context, day Day) iter.Seq2[[]Usage, error] {
 	days := Days{day, day}
-	return pages(ctx, c, c.analyticsURL("users", days), AnalyticsEndpoint, func(body []byte, memory []Usage) ([]Usage, end, error) {
-		rows, next, err := decodeRows(body, days, memory, func(w *walker, u *Usage) error { return w.usage(days, u) })
-		if err == nil {
-			err = next.check("has_more", "meta", "next_cursor")
-		}
-		return rows, next, err
-	})
+	form := analyticsForm(days)
+	form.cursor = "next_cursor"
+	return pages(ctx, c, c.analyticsURL("users", days), AnalyticsEndpoint, form, func(w *walker, u *Usage) error { return w.usage(days, u) })
 }
 
 func (w *walker) usage(days Days, u *Usage) error {

@@ -17,7 +17,11 @@ const UsersEndpoint = "api/v0/organization/users"
 // [context.Canceled] if ctx was canceled. Users yielded before a failure are an
 // incomplete list.
 func (c *Client) Pages(ctx context.Context) iter.Seq2[[]User, error] {
-	return pages(ctx, c, c.base.JoinPath(UsersEndpoint), UsersEndpoint, decodePage)
+	return pages(ctx, c, c.base.JoinPath(UsersEndpoint), UsersEndpoint, usersForm(), (*walker).user)
+}
+
+func usersForm() form {
+	return form{array: "users", element: "user", about: "pagination", hasMore: "hasMore", cursor: "nextCursor"}
 }
 
 // User is a member of the organization, without the names, which nobody needs to
