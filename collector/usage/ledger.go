@@ -44,8 +44,6 @@ type Ledger struct {
 	days    map[factoryapi.Day]*record
 	shown   *View        // the totals of the newest day that is known, nil before
 	said    map[any]bool // see say
-	// unpublished says that a day was kept since its sums were published.
-	unpublished bool
 }
 
 // record is a day that is known.
@@ -114,7 +112,7 @@ func (l *Ledger) keep(ctx context.Context, day factoryapi.Day, r *record) error 
 	if l.exceeds(ctx, size, bytesPerMember) {
 		return fmt.Errorf("the days of use need more than %d MiB: shorten the longest --collector.window", size>>20)
 	}
-	l.days[day], l.unpublished = r, true
+	l.days[day] = r
 	return nil
 }
 

@@ -59,10 +59,9 @@ type reading struct {
 	due     factoryapi.Day // the newest day that may be known, fixed for the reading
 	publish func(*View)
 
-	activity  map[factoryapi.Day]factoryapi.Activity // of the newest days
-	tokens    map[factoryapi.Day]factoryapi.Tokens
-	published *View // nil before the first one of this reading
-	told      map[string]bool
+	activity map[factoryapi.Day]factoryapi.Activity // of the newest days
+	tokens   map[factoryapi.Day]factoryapi.Tokens
+	told     map[string]bool
 }
 
 func (r *reading) read(ctx context.Context) error {
@@ -93,13 +92,8 @@ func (r *reading) read(ctx context.Context) error {
 	if r.due-r.shown.Day >= MaxDaysPast {
 		return fmt.Errorf("the newest day that activity, tokens and users agree on is %s", r.shown.Day)
 	}
-	r.show()
-	err = r.wayBack(ctx)
-	if r.unpublished {
-		r.published = nil
-		r.show()
-	}
-	return err
+	r.publish(r.view())
+	return r.wayBack(ctx)
 }
 
 // newest returns the newest day that has a row in both activity and tokens, and agrees
@@ -168,11 +162,6 @@ func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 	return total.Valid && sum > total.Value*1.001+float64(numbers)
 }
 
-func (r *reading) show() {
-	r.published = r.view(r.published)
-	r.publish(r.published)
-}
-
 // wayBack reads the older days of the longest window, the newest ones first.
 func (r *reading) wayBack(ctx context.Context) error {
 	first := max(r.shown.Day-r.longest+1, factoryapi.FirstDay)
@@ -184,11 +173,11 @@ func (r *reading) wayBack(ctx context.Context) error {
 		if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "400" {
 			return nil // the history that is kept ends here
 		}
-		if err != nil && !errors.As(err, new(*disagreement)) {
+		switch {
+		case err == nil:
+			r.publish(r.view())
+		case !errors.As(err, new(*disagreement)):
 			return err
-		}
-		if r.knownDays() != r.published.KnownDays {
-			r.show()
 		}
 	}
 	return nil

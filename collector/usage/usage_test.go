@@ -53,9 +53,12 @@ func TestWhatAUserDid(t *testing.T) {
 			t.Errorf("%s: last used on %s, want %q", tt.id, got, tt.last)
 		}
 	}
-	for i, want := range []usage.Window{{day("2026-05-30"), 1, true}, {day("2026-05-24"), 4, true}, {day("2026-05-01"), 5, true}, {day("2026-03-02"), 6, true}} {
-		if v.Windows[i] != want {
-			t.Errorf("window %d: %+v, want %+v", i, v.Windows[i], want)
+	for i, want := range []usage.Window{
+		{First: day("2026-05-30"), ActiveDays: 1}, {First: day("2026-05-24"), ActiveDays: 4},
+		{First: day("2026-05-01"), ActiveDays: 5}, {First: day("2026-03-02"), ActiveDays: 6},
+	} {
+		if got := v.Windows[i]; got.First != want.First || got.ActiveDays != want.ActiveDays || !got.Priced {
+			t.Errorf("window %d: from %s, %d active days, priced: %t; want from %s, %d", i, got.First, got.ActiveDays, got.Priced, want.First, want.ActiveDays)
 		}
 	}
 	if v.Users != 5 || v.Used != 4 || !v.Of("zero").Known() || v.Of("too old").Known() {

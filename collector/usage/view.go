@@ -24,7 +24,9 @@ type View struct {
 	// the product within the longest window that is covered.
 	Users, Used int
 
-	*userSums
+	seed    maphash.Seed
+	numbers map[uint64]uint32 // of the users, by fingerprint
+	last    []int32           // by number: the newest day of use
 }
 
 // Window is what is known of a range of days that ends with View.Day. It is zero if some
@@ -36,6 +38,9 @@ type Window struct {
 	ActiveDays int
 	// Priced says that the credits of all users are known on each of the days.
 	Priced bool
+
+	use     []use // by the number of a user
+	credits []uint64
 }
 
 // Covers reports whether all days of the window of an index are known. There may be no v,
@@ -53,24 +58,10 @@ func (v *View) Longest() int {
 	return longest
 }
 
-// userSums are the users of the known days.
-type userSums struct {
-	seed    maphash.Seed
-	numbers map[uint64]uint32
-	last    []int32 // by number: the newest day of use
-	in      []sums  // in the order of the windows; empty where one is not covered
-}
-
-// sums are those of a window, by the number of a user.
-type sums struct {
-	use     []use
-	credits []uint64
-}
-
 // User is what a [View] tells of one user. The zero value is a user without a row.
 type User struct {
-	userSums *userSums
-	number   uint32
+	view   *View
+	number uint32
 }
 
 // Of returns what is known of the user of an id. There may be no v.
@@ -79,21 +70,21 @@ func (v *View) Of(id string) User {
 		return User{}
 	}
 	if number, ok := v.numbers[maphash.String(v.seed, id)]; ok {
-		return User{v.userSums, number}
+		return User{v, number}
 	}
 	return User{}
 }
 
 // Known reports whether the user has a row on any known day.
-func (u User) Known() bool { return u.userSums != nil }
+func (u User) Known() bool { return u.view != nil }
 
 // LastUsed returns the newest known day on which the user used the product, zero if there
 // is none.
 func (u User) LastUsed() factoryapi.Day {
-	if u.userSums == nil {
+	if u.view == nil {
 		return 0
 	}
-	return factoryapi.Day(u.userSums.last[u.number])
+	return factoryapi.Day(u.view.last[u.number])
 }
 
 // Use is what a user did within a window. It is zero if the window is not covered.
@@ -107,49 +98,23 @@ type Use struct {
 
 // In returns what the user did within the window of an index.
 func (u User) In(window int) Use {
-	if u.userSums == nil || u.userSums.in[window].use == nil {
+	if !u.view.Covers(window) {
 		return Use{}
 	}
-	sums := u.userSums.in[window]
+	sums := &u.view.Windows[window]
 	use := sums.use[u.number]
 	return Use{Used: use&used != 0, Unclear: use == unclear, Credits: sums.credits[u.number]}
 }
 
-// view returns what is known now. old is an earlier view of the same day, or nil. Its
-// sums are used again if the same windows are covered.
-func (l *Ledger) view(old *View) *View {
+// view adds up what is known now.
+func (l *Ledger) view() *View {
 	v := *l.shown
-	v.KnownDays = l.knownDays()
-	covered := func(known int) (n int) {
-		for _, days := range l.cfg.Windows {
-			if days > 0 && days <= known {
-				n++
-			}
-		}
-		return n
+	for l.days[v.Day-factoryapi.Day(v.KnownDays)] != nil {
+		v.KnownDays++
 	}
-	if old != nil && covered(old.KnownDays) == covered(v.KnownDays) {
-		v.Windows, v.Users, v.Used, v.userSums = old.Windows, old.Users, old.Used, old.userSums
-	} else {
-		l.sum(&v)
-		l.unpublished = false
-	}
-	return &v
-}
-
-// knownDays returns how many days in a row are known, back from the day that is shown.
-func (l *Ledger) knownDays() (n int) {
-	for l.days[l.shown.Day-factoryapi.Day(n)] != nil {
-		n++
-	}
-	return n
-}
-
-// sum adds the days of each covered window up.
-func (l *Ledger) sum(v *View) {
 	size := len(l.users) + len(l.free)
 	v.Users, v.Windows = len(l.users), make([]Window, len(l.cfg.Windows))
-	v.userSums = &userSums{seed: l.seed, numbers: maps.Clone(l.users), last: make([]int32, size), in: make([]sums, len(v.Windows))}
+	v.seed, v.numbers, v.last = l.seed, maps.Clone(l.users), make([]int32, size)
 	for day, r := range l.days {
 		for e := range r.all() {
 			if e.use == used {
@@ -161,8 +126,7 @@ func (l *Ledger) sum(v *View) {
 		if days == 0 || days > v.KnownDays {
 			continue
 		}
-		w := Window{First: v.Day - factoryapi.Day(days) + 1, Priced: true}
-		in := sums{make([]use, size), make([]uint64, size)}
+		w := Window{First: v.Day - factoryapi.Day(days) + 1, Priced: true, use: make([]use, size), credits: make([]uint64, size)}
 		for day := w.First; day <= v.Day; day++ {
 			r := l.days[day]
 			w.Priced = w.Priced && r.priced
@@ -170,17 +134,18 @@ func (l *Ledger) sum(v *View) {
 				w.ActiveDays++
 			}
 			for e := range r.all() {
-				in.use[e.user] |= e.use
-				in.credits[e.user] += e.credits
+				w.use[e.user] |= e.use
+				w.credits[e.user] += e.credits
 			}
 		}
-		v.Windows[i], v.in[i] = w, in
+		v.Windows[i] = w
 	}
 	if longest := v.Longest(); longest >= 0 {
-		for _, use := range v.in[longest].use {
+		for _, use := range v.Windows[longest].use {
 			if use&used != 0 {
 				v.Used++
 			}
 		}
 	}
+	return &v
 }
