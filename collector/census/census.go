@@ -107,9 +107,9 @@ type Census struct {
 	in      Membership          // of the user at hand
 	counts  Counts              // without windows and groups
 	all     tallies             // of one group
-	ages    ageCounts
-	credits []creditCounts // by window, none without usage
-	groups  []groups       // by attribute
+	ages    sample              // in seconds
+	credits []sample            // by window, none without usage
+	groups  []groups            // by attribute
 }
 
 // New begins a census at the instant now. view is of the same windows, or nil. Rosters of
@@ -119,8 +119,11 @@ func New(cfg Config, now time.Time, view *usage.View, seed maphash.Seed) *Census
 	c.in.Windows = make([]WindowMembership, len(cfg.Windows))
 	c.all = c.newTallies()
 	c.all.addGroup()
-	if view != nil {
-		c.credits = make([]creditCounts, len(cfg.Windows))
+	c.ages = newSample(ageBounds())
+	for range cfg.Windows {
+		if view != nil {
+			c.credits = append(c.credits, newSample(creditBounds()))
+		}
 	}
 	for _, attribute := range cfg.GroupBy {
 		c.groups = append(c.groups, groups{attribute: attribute, numbers: map[string]int{}, tallies: c.newTallies()})
@@ -174,7 +177,7 @@ func (c *Census) classify(user *factoryapi.User) {
 	case factoryapi.Valid:
 		signedIn = true
 		sinceSignIn = max(0, c.now.Sub(user.LastSignInAt.Time))
-		c.ages.add(sinceSignIn)
+		c.ages.add(wholeSeconds(sinceSignIn))
 	case factoryapi.Missing:
 		c.in.NeverSignedIn = true
 		c.counts.NeverSignedIn++

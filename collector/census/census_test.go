@@ -128,7 +128,7 @@ func TestCensusHistogramSum(t *testing.T) {
 		ages []time.Duration
 		want float64
 	}{
-		{"fractions", []time.Duration{1500 * time.Millisecond, 2250 * time.Millisecond, 250 * time.Millisecond}, 4},
+		{"fractions are rounded up", []time.Duration{1500 * time.Millisecond, 2250 * time.Millisecond, 250 * time.Millisecond}, 6},
 		{"the future is just now", []time.Duration{-time.Hour, -1, 0, time.Second}, 1},
 		{"more nanoseconds than a Duration holds", slices.Repeat([]time.Duration{200 * 365 * day}, 1000), 1000 * 200 * 365 * 86400},
 	} {

@@ -2,75 +2,61 @@ package census
 
 import "time"
 
-// ageBuckets are the upper bounds of the histogram of sign-in ages, in days.
-var ageBuckets = [...]int{1, 3, 7, 14, 30, 60, 90, 180, 365} //nolint:gochecknoglobals // Go has no constant arrays
-
 const day = 24 * time.Hour
 
-// histogram is a number over all users who have one.
+// ageBounds are the upper bounds of the histogram of sign-in ages: 1, 3, 7, 14, 30, 60,
+// 90, 180 and 365 days, in seconds.
+func ageBounds() []uint64 {
+	const day = uint64(day / time.Second)
+	return []uint64{1 * day, 3 * day, 7 * day, 14 * day, 30 * day, 60 * day, 90 * day, 180 * day, 365 * day}
+}
+
+// wholeSeconds rounds an age up, so that it is on the same side of each bound.
+func wholeSeconds(age time.Duration) uint64 {
+	seconds := uint64(age / time.Second)
+	if age%time.Second > 0 {
+		seconds++
+	}
+	return seconds
+}
+
+// creditBounds are the upper bounds of the histograms of credits.
+func creditBounds() []uint64 {
+	return []uint64{1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9}
+}
+
+// histogram is a whole number over all users who have one.
 type histogram struct {
 	Count   uint64
 	Sum     float64
 	Buckets map[float64]uint64 // cumulative, by upper bound
 }
 
-// ageCounts gathers the histogram of sign-in ages, in seconds. It keeps seconds and
-// nanoseconds as two whole numbers: a Duration cannot hold the sum of a large
-// organization, and a sum of floats would depend on the order of the users.
-type ageCounts struct {
-	buckets              [len(ageBuckets)]uint64 // cumulative
-	count                uint64
-	seconds, nanoseconds int64
+// sample gathers a histogram. It adds whole numbers: a sum of floats would depend on the
+// order of the users.
+type sample struct {
+	bounds, buckets []uint64 // buckets are cumulative
+	count, sum      uint64
 }
 
-func (a *ageCounts) add(age time.Duration) {
-	a.count++
-	a.seconds += int64(age / time.Second)
-	a.nanoseconds += int64(age % time.Second)
-	for i, days := range ageBuckets {
-		if age <= time.Duration(days)*day {
-			a.buckets[i]++
+func newSample(bounds []uint64) sample {
+	return sample{bounds: bounds, buckets: make([]uint64, len(bounds))}
+}
+
+func (s *sample) add(n uint64) {
+	s.count++
+	s.sum += n
+	for i, bound := range s.bounds {
+		if n <= bound {
+			s.buckets[i]++
 		}
 	}
 }
 
-func (a *ageCounts) histogram() histogram {
-	h := histogram{
-		Count:   a.count,
-		Sum:     float64(a.seconds) + float64(a.nanoseconds)/1e9,
-		Buckets: make(map[float64]uint64, len(ageBuckets)),
-	}
-	for i, days := range ageBuckets {
-		h.Buckets[(time.Duration(days) * day).Seconds()] = a.buckets[i]
-	}
-	return h
-}
-
-// creditBuckets are the upper bounds of the histograms of credits.
-var creditBuckets = [...]uint64{ //nolint:gochecknoglobals // Go has no constant arrays
-	1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9,
-}
-
-// creditCounts gathers a histogram of credits.
-type creditCounts struct {
-	buckets    [len(creditBuckets)]uint64 // cumulative
-	count, sum uint64
-}
-
-func (c *creditCounts) add(credits uint64) {
-	c.count++
-	c.sum += credits
-	for i, bound := range creditBuckets {
-		if credits <= bound {
-			c.buckets[i]++
-		}
-	}
-}
-
-func (c *creditCounts) histogram() histogram {
-	h := histogram{Count: c.count, Sum: float64(c.sum), Buckets: make(map[float64]uint64, len(creditBuckets))}
-	for i, bound := range creditBuckets {
-		h.Buckets[float64(bound)] = c.buckets[i]
+func (s *sample) histogram() histogram {
+	h := histogram{Count: s.count, Sum: float64(s.sum), Buckets: make(map[float64]uint64, len(s.bounds))}
+	for i, bound := range s.bounds {
+		h.Buckets[float64(bound)] = s.buckets[i]
 	}
 	return h
 }
