@@ -66,8 +66,8 @@ var _ prometheus.Collector = (*Collector)(nil)
 func New(lister Lister, cfg Config) *Collector {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics(), seed: maphash.MakeSeed()}
-	c.listingOutage = outage{what: "Listing", cannot: "Cannot list the members"}
-	c.readingOutage = outage{what: "Reading of the analytics", cannot: "Cannot read the analytics"}
+	c.listingOutage = outage{what: "Listing", cannot: "Cannot list the members", again: "Listing the members works again"}
+	c.readingOutage = outage{what: "Reading of the analytics", cannot: "Cannot read the analytics", again: "Reading the analytics works again"}
 	c.listings = newListings(cfg.Schedule, c.list)
 	if cfg.Analytics != nil {
 		c.ledger = c.newLedger()
@@ -182,7 +182,7 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
 		if err != nil {
-			c.listingOutage.failed(c.cfg.Logger, err, time.Since(start))
+			c.listingOutage.log(c.cfg.Logger, err, time.Since(start))
 			return nil, err
 		}
 		pages++
@@ -205,21 +205,14 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	if unmatched := s.unmatched(); c.unmatched.Swap(unmatched) != unmatched && unmatched {
 		c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
 	}
-	c.logSuccess(s)
-	return s, nil
-}
-
-func (c *Collector) logSuccess(s *snapshot) {
 	if !c.listed {
 		c.listed = true
 		for attribute, other := range s.OtherCase {
 			c.cfg.Logger.Warn("No member has this attribute of --collector.group-by, but members have one in other letters", "attribute", attribute, "other", other)
 		}
 	}
-	c.cfg.Logger.Debug("Listing complete", "members", s.Users, "pages", s.pages, "duration", s.duration)
-	if lasted, ok := c.listingOutage.end(); ok {
-		c.cfg.Logger.Info("Listing the members works again", "failed_for", lasted.Round(time.Second), "members", s.Users)
-	}
+	c.listingOutage.log(c.cfg.Logger, nil, s.duration, "members", s.Users, "pages", s.pages)
+	return s, nil
 }
 
 func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage.View)) error {
@@ -227,14 +220,6 @@ func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage
 		c.ledger = c.newLedger()
 	}
 	err := c.ledger.Read(ctx, c.cfg.Analytics, now, publish)
-	duration := time.Since(now)
-	if err != nil {
-		c.readingOutage.failed(c.cfg.Logger, err, duration)
-		return err
-	}
-	c.cfg.Logger.Debug("Reading of the analytics complete", "duration", duration)
-	if lasted, ok := c.readingOutage.end(); ok {
-		c.cfg.Logger.Info("Reading the analytics works again", "failed_for", lasted.Round(time.Second))
-	}
-	return nil
+	c.readingOutage.log(c.cfg.Logger, err, time.Since(now))
+	return err
 }

@@ -9,16 +9,25 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-// outage remembers the failures since something worked last.
+// outage logs how runs of something end, and remembers the failures since it worked last.
 type outage struct {
-	what, cannot string // for the log
-	since        time.Time
-	reasons      map[string]bool // nil if it works
+	what, cannot, again string // for the log
+	since               time.Time
+	reasons             map[string]bool // nil if it works
 }
 
-// failed logs a failure: as an error if its reason is new to the outage.
-func (o *outage) failed(logger *slog.Logger, err error, duration time.Duration) {
-	if errors.Is(err, context.Canceled) {
+// log logs how a run has ended: a failure as an error if its reason is new to the outage.
+// found is what a run that succeeded has found.
+func (o *outage) log(logger *slog.Logger, err error, duration time.Duration, found ...any) {
+	switch {
+	case err == nil:
+		logger.Debug(o.what+" complete", append(found, "duration", duration)...) //nolint:sloglint // of two
+		if o.reasons != nil {
+			logger.Info(o.again, append(found, "failed_for", age(o.since, time.Now()).Round(time.Second))...) //nolint:sloglint // of two
+			o.reasons = nil
+		}
+		return
+	case errors.Is(err, context.Canceled):
 		logger.Debug(o.what+" canceled", "duration", duration) //nolint:sloglint // of two
 		return
 	}
@@ -30,16 +39,6 @@ func (o *outage) failed(logger *slog.Logger, err error, duration time.Duration) 
 		o.reasons[reason] = true
 		logger.Error(o.cannot+"; this reason is logged once", "err", err) //nolint:sloglint // of two
 	}
-}
-
-// end ends the outage. It is not ok if there was none.
-func (o *outage) end() (lasted time.Duration, ok bool) {
-	if o.reasons == nil {
-		return 0, false
-	}
-	lasted = age(o.since, time.Now())
-	o.reasons = nil
-	return lasted, true
 }
 
 // reasonOf returns a failure in one word: the reason of an API's error, or "other".

@@ -10,13 +10,9 @@ import (
 	"factory_exporter/factoryapi"
 )
 
-const (
-	// readingPause is the least time between the end of a reading that has not brought
-	// the newest day and the start of the next.
-	readingPause = time.Hour
-	// maxRetryAfter bounds how long the API may put off the next reading.
-	maxRetryAfter = 24 * time.Hour
-)
+// readingPause is the least time between the end of a reading that has not brought the
+// newest day and the start of the next.
+const readingPause = time.Hour
 
 // readings decides when to read the analytics: when there is a scrape, and the day
 // before it is not known yet. Nobody waits for a reading.
@@ -74,7 +70,7 @@ func readingIsDue(past history[reading], now time.Time) bool {
 	case past.err != nil:
 		pause := readingPause
 		if failure, ok := errors.AsType[*factoryapi.Error](past.err); ok {
-			pause = max(pause, min(failure.RetryAfter, maxRetryAfter))
+			pause = max(pause, failure.RetryAfter) // which the client bounds
 		}
 		return age(past.ended, now) >= pause
 	case past.newest.newest >= dayBefore(now):
