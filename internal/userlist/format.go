@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/mattn/go-runewidth"
+
+	"factory_exporter/factoryapi"
 )
 
 // maxCell is the width of a cell of the table, at most.
@@ -29,11 +31,10 @@ func (l *List) columns(now time.Time) []column {
 		{name: "created", cell: func(u *user) string { return timestamp(u.created) }},
 		{name: "last_sign_in", cell: func(u *user) string { return timestamp(u.signIn) }},
 		{name: "idle_days", number: true, cell: func(u *user) string {
-			signIn, ok := u.signIn.time()
-			if !ok {
+			if u.signIn.State != factoryapi.Valid {
 				return ""
 			}
-			return strconv.Itoa(int(max(0, now.Sub(signIn)) / (24 * time.Hour)))
+			return strconv.Itoa(int(max(0, now.Sub(u.signIn.Time)) / (24 * time.Hour)))
 		}},
 	}
 	for i, attribute := range l.GroupBy {
@@ -52,12 +53,11 @@ func (l *List) columns(now time.Time) []column {
 	return columns
 }
 
-func timestamp(s second) string {
-	t, ok := s.time()
-	if !ok {
+func timestamp(t factoryapi.Timestamp) string {
+	if t.State != factoryapi.Valid {
 		return ""
 	}
-	return t.Format(time.RFC3339)
+	return t.Time.Format(time.RFC3339)
 }
 
 // write writes the users in the format of the list.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
-	"math"
 	"slices"
 	"strings"
 	"syscall"
@@ -105,7 +104,7 @@ func New(options Options) (*List, error) {
 // user is one line of the list.
 type user struct {
 	id, email       string
-	created, signIn second
+	created, signIn factoryapi.Timestamp
 	attributes      []string
 	lastUsed        factoryapi.Day // zero: not known
 	credits         string
@@ -156,10 +155,9 @@ func (l *List) Print(ctx context.Context, client *factoryapi.Client, stdout, std
 // read returns the members to print, and the counts of all.
 func (l *List) read(ctx context.Context, client *factoryapi.Client, view *usage.View, now time.Time, progress progress) (users []user, counts census.Counts, err error) {
 	windows, _ := l.windows()
-	known := texts{}
 	counting := census.Config{Windows: windows, Visit: func(u *factoryapi.User, in census.Membership) {
 		if l.contains(u, in) {
-			users = append(users, l.newUser(u, known, view))
+			users = append(users, l.newUser(u, view))
 		}
 	}}
 	ctx, cancel := context.WithTimeout(ctx, l.ListingTimeout)
@@ -198,60 +196,25 @@ func (l *List) contains(u *factoryapi.User, in census.Membership) bool {
 }
 
 // newUser keeps what is printed of a member, whose text is not kept.
-func (l *List) newUser(u *factoryapi.User, known texts, view *usage.View) user {
+func (l *List) newUser(u *factoryapi.User, view *usage.View) user {
 	line := user{
 		id:      strings.Clone(printable(u.ID)),
 		email:   strings.Clone(printable(u.Email)),
-		created: secondOf(u.CreatedAt),
-		signIn:  secondOf(u.LastSignInAt),
+		created: u.CreatedAt,
+		signIn:  u.LastSignInAt,
 	}
 	if view != nil {
 		use := view.Of(u.ID)
 		line.lastUsed, line.credits = use.LastUsed(), credits(view, use)
 	}
 	for _, attribute := range l.GroupBy {
-		line.attributes = append(line.attributes, known.keep(printable(attribute.Of(u))))
+		line.attributes = append(line.attributes, strings.Clone(printable(attribute.Of(u))))
 	}
 	return line
-}
-
-// texts are texts that many members have.
-type texts map[string]string
-
-func (t texts) keep(text string) string {
-	kept, ok := t[text]
-	if !ok {
-		kept = strings.Clone(text)
-		t[kept] = kept
-	}
-	return kept
-}
-
-// second is a timestamp in seconds since 1970 began, or one of two beyond all others.
-type second int64
-
-const (
-	never   second = math.MinInt64 // the API has none
-	unknown second = math.MaxInt64 // it has one that cannot be read
-)
-
-func secondOf(t factoryapi.Timestamp) second {
-	switch t.State {
-	case factoryapi.Missing:
-		return never
-	case factoryapi.Invalid:
-		return unknown
-	}
-	return second(t.Time.Unix())
-}
-
-// time returns the time, if it is known.
-func (s second) time() (t time.Time, ok bool) {
-	return time.Unix(int64(s), 0).UTC(), s != never && s != unknown
 }
 
 // compare puts those first who never signed in, then those who did not for longest, and
 // those last of whom it is not known.
 func compare(a, b user) int {
-	return cmp.Or(cmp.Compare(a.signIn, b.signIn), cmp.Compare(a.id, b.id))
+	return cmp.Or(cmp.Compare(a.signIn.State, b.signIn.State), a.signIn.Time.Compare(b.signIn.Time), cmp.Compare(a.id, b.id))
 }
