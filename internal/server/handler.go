@@ -52,7 +52,7 @@ func newHandler(cfg Config, users *collector.Collector, requests prometheus.Coll
 		all.MustRegister(scrape, requests, exporter)
 		return promhttp.HandlerFor(all, options)
 	}))
-	metrics = acceptingEncodings(metrics)
+	metrics = withoutWeights(metrics)
 	if !cfg.DisableExporterMetrics {
 		metrics = promhttp.InstrumentMetricHandler(exporter, metrics)
 	}
@@ -68,20 +68,15 @@ func text(line string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, line) })
 }
 
-// acceptingEncodings leaves out the encodings that a client says it does not accept. If a
-// client names no others, promhttp logs an error.
-func acceptingEncodings(metrics http.Handler) http.Handler {
-	refused := regexp.MustCompile(`;\s*[qQ]=0(\.0*)?\s*$`)
+// withoutWeights takes the encodings that a client weighs, as in gzip;q=0, for none: if one
+// of them is refused, promhttp logs an error.
+func withoutWeights(metrics http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const name = "Accept-Encoding"
-		var accepted []string
-		for encoding := range strings.SplitSeq(strings.Join(r.Header.Values(name), ","), ",") {
-			if !refused.MatchString(encoding) {
-				accepted = append(accepted, strings.TrimSpace(encoding))
-			}
+		if strings.Contains(strings.Join(r.Header.Values(name), ","), ";") {
+			r = r.Clone(r.Context())
+			r.Header.Del(name)
 		}
-		r = r.Clone(r.Context())
-		r.Header.Set(name, strings.Join(accepted, ","))
 		metrics.ServeHTTP(w, r)
 	})
 }
