@@ -37,16 +37,16 @@ func init() { runtime.LockOSThread() }
 
 func main() {
 	completeVersion()
-	if os.Getenv("GOGC") == "" {
-		// A page of the API may be large, and its garbage is to need little memory beside what
-		// is kept of the days of use.
-		debug.SetGCPercent(40)
-	}
 	cfg, err := config.Parse(os.Args[1:], os.Stdout)
 	if errors.Is(err, config.ErrAnswered) {
 		return
 	}
 	if err == nil {
+		if cfg.Usage() && os.Getenv("GOGC") == "" {
+			// A page may be large, and its garbage is to need little memory beside what is kept
+			// of the days of use.
+			debug.SetGCPercent(40)
+		}
 		err = runUntilSignal(cfg)
 	}
 	if err != nil { // one line without a key, whatever it quotes
@@ -71,7 +71,10 @@ func completeVersion() {
 // even where something hangs that cannot be canceled, such as a write to a full pipe.
 func runUntilSignal(cfg *config.Config) error {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if cfg.Command() != config.Serve && !signal.Ignored(syscall.SIGHUP) {
+	switch {
+	case cfg.Command() == config.Serve:
+		signal.Ignore(syscall.SIGHUP) // there is nothing to reload
+	case !signal.Ignored(syscall.SIGHUP):
 		signals = append(signals, syscall.SIGHUP)
 	}
 	signal.Ignore(syscall.SIGPIPE) // when the reader of the log has gone, only lines are lost
@@ -126,7 +129,6 @@ func run(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer) erro
 		return runCommand(ctx, cfg, api, stdout, stderr)
 	}
 
-	defer noteHangups(logger)()
 	exporter, stop, err := newExporter(cfg, api, logger)
 	if err != nil {
 		return err
@@ -207,31 +209,11 @@ func printDemo(w io.Writer, address net.Addr, tls bool, telemetryPath string) {
 	if tls {
 		base = "https://localhost"
 	}
-	hint := ""
-	if address.Network() == "unix" {
-		hint = "  Socket   " + address.String() + "  (curl --unix-socket)\n"
-	} else {
-		_, port, _ := net.SplitHostPort(address.String())
+	if _, port, err := net.SplitHostPort(address.String()); err == nil { // not a Unix socket
 		base += ":" + port
 	}
 	_, _ = w.Write(apikey.Hide(fmt.Appendf(nil, "\nThis is a simulated organization: no API key and no network are needed.\n\n"+
-		"%s  Metrics  %s%s\n  Pages    %s/\n\nEnd it with Ctrl-C.\n\n", hint, base, telemetryPath, base)))
-}
-
-// noteHangups logs each SIGHUP, which would end the program otherwise, until stop is
-// called.
-func noteHangups(logger *slog.Logger) (stop func()) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	go func() {
-		for range hangups {
-			logger.Info("Got SIGHUP; there is nothing to reload")
-		}
-	}()
-	return func() {
-		signal.Stop(hangups)
-		close(hangups)
-	}
+		"  Metrics  %s%s\n  Pages    %s/\n\nEnd it with Ctrl-C.\n\n", base, telemetryPath, base)))
 }
 
 // newExporter ties the client, the collector and the pages together. stop cancels what is

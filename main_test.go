@@ -6,12 +6,10 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -116,14 +114,6 @@ func TestDemoNeedsNoKeyAndSaysWhatToOpen(t *testing.T) {
 	}
 }
 
-func TestDemoOnAUnixSocketNamesTheSocket(t *testing.T) {
-	var out strings.Builder
-	printDemo(&out, &net.UnixAddr{Name: "/run/exporter.sock", Net: "unix"}, false, "/metrics")
-	if text := out.String(); !strings.Contains(text, "/run/exporter.sock") || !strings.Contains(text, "http://localhost/metrics\n") {
-		t.Errorf("it says\n%s", text)
-	}
-}
-
 func TestDemoSaysWhatToOpenOnceUnderTLS(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(nil) // for its certificate
@@ -151,18 +141,6 @@ func TestDemoSaysWhatToOpenOnceUnderTLS(t *testing.T) {
 	many.stop()
 	if text := many.stdout.String(); strings.Count(text, "simulated organization") != 1 || strings.Contains(text, "https://") {
 		t.Errorf("stdout, with three addresses:\n%s", text)
-	}
-}
-
-func TestHangupOnlyWritesALine(t *testing.T) {
-	p := start(t, "--demo")
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	for !strings.Contains(p.stderr.String(), "nothing to reload") {
-		if p.scrape(t)["factory_up"] != 1 { // which takes a moment
-			t.Fatal("it does not list any more")
-		}
 	}
 }
 

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/prometheus/common/model"
 
@@ -120,11 +120,8 @@ func window(text string) (census.Window, error) {
 }
 
 func telemetryPath(text string) (string, error) {
-	unusual := func(r rune) bool {
-		return !strings.ContainsRune("/-._~", r) && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
-	}
 	switch {
-	case !strings.HasPrefix(text, "/") || path.Clean(text) != text || strings.ContainsFunc(text, unusual):
+	case !regexp.MustCompile(`^/[A-Za-z0-9/._~-]*$`).MatchString(text) || path.Clean(text) != text:
 		return "", errors.New("not a clean path like /metrics")
 	case server.IsPage(text):
 		return "", errors.New("is the path of another page")
