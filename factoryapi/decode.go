@@ -84,15 +84,19 @@ func decode[T any](body []byte, f form, memory []T, read func(*walker, *T) error
 // says what is wrong with an element; the first one counts.
 func elements[T any](w *walker, memory []T, noun string, read func(*walker, *T) error) (all []T, err error) {
 	all = memory
+	tooMany := false
 	for range w.elements() {
-		if len(all) == maxElements {
-			return nil, fmt.Errorf("more than %d elements in an array", maxElements)
+		if tooMany = len(all) == maxElements; tooMany {
+			continue // to the end of the array, from where the walk goes on
 		}
 		all = append(all, *new(T))
 		n := len(all)
 		if wrong := read(w, &all[n-1]); wrong != nil && err == nil {
 			err = fmt.Errorf("%s %d of the page %w", noun, n, wrong)
 		}
+	}
+	if tooMany {
+		return nil, fmt.Errorf("more than %d elements in an array", maxElements)
 	}
 	return all, err
 }
@@ -181,14 +185,15 @@ func (w *walker) names() iter.Seq[string] { return w.items('{') }
 // elements yields once for each element of the array at hand, in the same way.
 func (w *walker) elements() iter.Seq[string] { return w.items('[') }
 
-// items yields the name of each item of the object or array that begins so.
+// items yields the name of each item of the object or array that begins so. Whoever stops
+// before the last one cannot go on behind it.
 func (w *walker) items(opening byte) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if w.peek() != opening {
 			return
 		}
 		w.pos++
-		for c := w.peek(); c != '}' && c != ']'; c = w.peek() {
+		for c := w.peek(); c != '}' && c != ']' && c != 0; c = w.peek() {
 			name := ""
 			if opening == '{' {
 				name, _ = w.str()

@@ -46,6 +46,7 @@ func TestWhatIsNoPageIsInvalid(t *testing.T) {
 		lastPage(`null`), lastPage(`"a"`), lastPage(`["id","a"]`), lastPage(`7`), lastPage(`{}`), lastPage(`{"email":"a@acme.example"}`), lastPage(`{"id":null}`), lastPage(`{"id":""}`),
 		lastPage(`{"id":7}`), lastPage(`{"id":{"id":"a"}}`), lastPage(`{"ID":"a"}`), lastPage(`{"user":{"id":"a"}}`), lastPage(`{"metadata":{"id":"a"}}`), lastPage(`{"id":"a","id":null}`),
 		lastPage(`{"id":"a"},{"id":"b"},{"email":"c@acme.example"}`), lastPage(`{"email":"a@acme.example"},{"id":"b"}`), lastPage(strings.Repeat(`{"id":"a"},`, 32768) + `{"id":"a"}`),
+		`{` + pagination + `,"users":[` + strings.Repeat(`{"id":"a"},`, 32768) + `0]}`,
 	}
 	page := lastPage(`{"id":"a","email":"a@acme.example","metadata":{"team":"\u0061"}}`)
 	for length := range page {
