@@ -7,7 +7,6 @@ package collector
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
 	"iter"
 	"log/slog"
 	"sync/atomic"
@@ -49,9 +48,8 @@ type Collector struct {
 	usageMetrics *usageMetrics
 	readings     *readings
 
-	seed maphash.Seed // of the rosters
 	// Only the listing under way uses these, and there is never a second one.
-	roster        census.Roster // of the newest complete listing without duplicates, nil before
+	roster        *census.Roster // of the newest complete listing without duplicates, nil before
 	listingOutage outage
 	listed        bool        // at least once
 	unmatched     atomic.Bool // the newest listing has none of the users of the analytics
@@ -65,7 +63,7 @@ var _ prometheus.Collector = (*Collector)(nil)
 // New returns a collector for the members that lister lists.
 func New(lister Lister, cfg Config) *Collector {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics(), seed: maphash.MakeSeed()}
+	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics()}
 	c.listingOutage = outage{what: "Listing", cannot: "Cannot list the members", again: "Listing the members works again"}
 	c.readingOutage = outage{what: "Reading of the analytics", cannot: "Cannot read the analytics", again: "Reading the analytics works again"}
 	c.listings = newListings(cfg.Schedule, c.list)
@@ -178,7 +176,7 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	start := time.Now()
 	view := c.usage().view
-	counting := census.New(c.cfg.Census, start, view, c.seed)
+	counting := census.New(c.cfg.Census, start, view, c.roster)
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
 		if err != nil {
@@ -193,13 +191,12 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	// An id appears twice if the list shifted while it was read. Such a listing may lack
 	// other members, so it does not tell who joined or left.
 	if counts.Duplicates == 0 {
-		roster := counting.Roster()
 		if c.roster != nil {
-			joined, left := roster.Since(c.roster)
+			joined, left := counting.Since()
 			c.metrics.joined.Add(float64(joined))
 			c.metrics.left.Add(float64(left))
 		}
-		c.roster = roster
+		c.roster = counting.Roster()
 	}
 	s := &snapshot{Counts: counts, usage: view, pages: pages, ended: end, duration: end.Sub(start)}
 	if unmatched := s.unmatched(); c.unmatched.Swap(unmatched) != unmatched && unmatched {

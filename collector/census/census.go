@@ -3,6 +3,7 @@
 package census
 
 import (
+	"cmp"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -98,10 +99,10 @@ type UserTimes struct {
 // A user with a timestamp that cannot be read does not count in numbers that need the
 // timestamp. A sign-in or a creation in the future counts as one that is just now.
 type Census struct {
-	cfg   Config
-	now   time.Time
-	usage *usage.View // nil if it is not known
-	seed  maphash.Seed
+	cfg     Config
+	now     time.Time
+	usage   *usage.View // nil if it is not known
+	earlier *Roster     // never nil
 
 	seen    map[uint64]struct{} // fingerprints of the ids
 	in      Membership          // of the user at hand
@@ -112,10 +113,12 @@ type Census struct {
 	groups  []groups            // by attribute
 }
 
-// New begins a census at the instant now. view is of the same windows, or nil. Rosters of
-// the same seed can be compared.
-func New(cfg Config, now time.Time, view *usage.View, seed maphash.Seed) *Census {
-	c := &Census{cfg: cfg, now: now, usage: view, seed: seed, seen: map[uint64]struct{}{}}
+// New begins a census at the instant now. view is of the same windows, or nil. earlier is
+// the roster to compare with, or nil.
+func New(cfg Config, now time.Time, view *usage.View, earlier *Roster) *Census {
+	earlier = cmp.Or(earlier, &Roster{seed: maphash.MakeSeed()})
+	c := &Census{cfg: cfg, now: now, usage: view, earlier: earlier}
+	c.seen = make(map[uint64]struct{}, len(earlier.users))
 	c.in.Windows = make([]WindowMembership, len(cfg.Windows))
 	c.all = c.newTallies()
 	c.all.addGroup()
@@ -139,7 +142,7 @@ func (c *Census) newTallies() tallies {
 func (c *Census) Add(users ...factoryapi.User) {
 	for i := range users {
 		before := len(c.seen)
-		c.seen[maphash.String(c.seed, users[i].ID)] = struct{}{}
+		c.seen[maphash.String(c.earlier.seed, users[i].ID)] = struct{}{}
 		if len(c.seen) > before {
 			c.add(&users[i])
 		} else {
@@ -226,14 +229,4 @@ func (c *Census) Counts() Counts {
 	// The exposition has this order. A scrape need not sort what is sorted already.
 	counts.PerUser = slices.SortedFunc(slices.Values(counts.PerUser), func(a, b UserTimes) int { return strings.Compare(a.ID, b.ID) })
 	return counts
-}
-
-// Roster returns who was counted.
-func (c *Census) Roster() Roster {
-	roster := make(Roster, 0, len(c.seen))
-	for fingerprint := range c.seen {
-		roster = append(roster, fingerprint)
-	}
-	slices.Sort(roster)
-	return roster
 }

@@ -1,7 +1,6 @@
 package census_test
 
 import (
-	"hash/maphash"
 	"testing"
 	"time"
 
@@ -24,11 +23,11 @@ func windows(labels ...string) census.Config {
 
 // count counts users at now.
 func count(cfg census.Config, users ...factoryapi.User) census.Counts {
-	return counted(cfg, maphash.MakeSeed(), users...).Counts()
+	return counted(cfg, nil, users...).Counts()
 }
 
-func counted(cfg census.Config, seed maphash.Seed, users ...factoryapi.User) *census.Census {
-	c := census.New(cfg, now, nil, seed)
+func counted(cfg census.Config, earlier *census.Roster, users ...factoryapi.User) *census.Census {
+	c := census.New(cfg, now, nil, earlier)
 	c.Add(users...)
 	return c
 }

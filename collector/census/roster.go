@@ -1,23 +1,30 @@
 package census
 
-// Roster remembers who was in a listing: a fingerprint of 64 bits of each id, ascending.
-// With a million users, one listing in about forty million has a collision.
-type Roster []uint64
+import (
+	"hash/maphash"
+	"maps"
+	"slices"
+)
 
-// Since returns how many users of r are not in earlier, and how many users of earlier are
-// not in r.
-func (r Roster) Since(earlier Roster) (joined, left int) {
-	for len(r) > 0 && len(earlier) > 0 {
-		switch {
-		case r[0] < earlier[0]:
-			joined++
-			r = r[1:]
-		case r[0] > earlier[0]:
+// Roster remembers who was in a listing: a fingerprint of 64 bits of each id. With a
+// million users, one listing in about forty million has a collision.
+type Roster struct {
+	seed  maphash.Seed
+	users []uint64
+}
+
+// Roster returns who was counted.
+func (c *Census) Roster() *Roster {
+	return &Roster{c.earlier.seed, slices.AppendSeq(make([]uint64, 0, len(c.seen)), maps.Keys(c.seen))}
+}
+
+// Since returns how many users were counted and are not in the earlier roster, and how
+// many are in it and were not counted.
+func (c *Census) Since() (joined, left int) {
+	for _, user := range c.earlier.users {
+		if _, stayed := c.seen[user]; !stayed {
 			left++
-			earlier = earlier[1:]
-		default:
-			r, earlier = r[1:], earlier[1:]
 		}
 	}
-	return joined + len(r), left + len(earlier)
+	return len(c.seen) - (len(c.earlier.users) - left), left
 }

@@ -1,7 +1,6 @@
 package census_test
 
 import (
-	"hash/maphash"
 	"testing"
 
 	"factory_exporter/collector/census"
@@ -26,18 +25,18 @@ func TestRosterSince(t *testing.T) {
 		{"listed twice is one member", []string{"a", "a", "b"}, []string{"b", "c", "c"}, 1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			seed := maphash.MakeSeed()
-			if joined, left := roster(seed, tt.later...).Since(roster(seed, tt.earlier...)); joined != tt.joined || left != tt.left {
+			earlier := counted(census.Config{}, nil, members(tt.earlier)...).Roster()
+			if joined, left := counted(census.Config{}, earlier, members(tt.later)...).Since(); joined != tt.joined || left != tt.left {
 				t.Errorf("%d joined, %d left; want %d, %d", joined, left, tt.joined, tt.left)
 			}
 		})
 	}
 }
 
-func roster(seed maphash.Seed, ids ...string) census.Roster {
+func members(ids []string) []factoryapi.User {
 	users := make([]factoryapi.User, len(ids))
 	for i, id := range ids {
 		users[i].ID = id
 	}
-	return counted(census.Config{}, seed, users...).Roster()
+	return users
 }

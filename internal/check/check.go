@@ -115,7 +115,7 @@ func (r *report) users(ctx context.Context, view *usage.View) (matched int, ok b
 	if view != nil {
 		cfg.Windows = make([]census.Window, len(view.Windows))
 	}
-	counting := census.New(cfg, start, view, r.answers.seed)
+	counting := census.New(cfg, start, view, nil)
 	for page, err := range r.client.Pages(ctx) {
 		if err != nil {
 			r.fail("Members", fmt.Sprintf("page %d cannot be read", pages+1), err)

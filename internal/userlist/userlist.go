@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
@@ -162,7 +161,7 @@ func (l *List) read(ctx context.Context, client *factoryapi.Client, view *usage.
 	}}
 	ctx, cancel := context.WithTimeout(ctx, l.ListingTimeout)
 	defer cancel()
-	counted := census.New(counting, now, view, maphash.MakeSeed())
+	counted := census.New(counting, now, view, nil)
 	read := 0
 	for page, err := range client.Pages(ctx) {
 		if err != nil {
