@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -24,7 +23,7 @@ func Golden(t testing.TB, path, want string) {
 	case err != nil:
 		t.Fatal(err)
 	case string(got) != want:
-		t.Errorf("%s is not what the program makes. This writes it: go test %s -update\n%s", fromRoot(t, path), fromRoot(t, "."), difference(string(got), want))
+		t.Errorf("%s is not what the program makes, which this test writes with -update: %s", path, firstDifference(string(got), want))
 	}
 }
 
@@ -40,7 +39,7 @@ func Table(t testing.TB, path, name, want string) {
 	before, rest, ok := strings.Cut(string(text), begin)
 	_, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no %q and %q", fromRoot(t, path), begin, end)
+		t.Fatalf("%s has no %q and %q", path, begin, end)
 	}
 	Golden(t, path, before+begin+want+end+after)
 }
@@ -62,58 +61,12 @@ func Anchors(page string) (names []string) {
 	return names
 }
 
-// fromRoot returns a path as it is seen from the root of the module.
-func fromRoot(t testing.TB, path string) string {
-	t.Helper()
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
+// firstDifference tells the first line that two texts do not share.
+func firstDifference(got, want string) string {
+	gotLines, wantLines := strings.Split(got, "\n"), strings.Split(want, "\n")
+	n := 0
+	for n < min(len(gotLines), len(wantLines))-1 && gotLines[n] == wantLines[n] {
+		n++
 	}
-	for root := here; root != filepath.Dir(root); root = filepath.Dir(root) {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
-			relative, err := filepath.Rel(root, filepath.Join(here, path))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if relative != "." && path == "." {
-				relative = "./" + relative
-			}
-			return relative
-		}
-	}
-	t.Fatal("no go.mod")
-	return ""
-}
-
-// difference returns some of the lines that one of two texts has alone.
-func difference(got, want string) string {
-	lines := map[string]int{}
-	for line := range strings.Lines(want) {
-		lines[line]++
-	}
-	var all []string
-	for line := range strings.Lines(got) {
-		if lines[line]--; lines[line] < 0 {
-			all = append(all, "- "+line)
-		}
-	}
-	for line := range strings.Lines(want) {
-		if lines[line] > 0 {
-			lines[line]--
-			all = append(all, "+ "+line)
-		}
-	}
-	const most = 10
-	var text strings.Builder
-	for i, line := range all {
-		if i == most {
-			fmt.Fprintf(&text, "and %d lines more\n", len(all)-most)
-			break
-		}
-		fmt.Fprintf(&text, "%.150s\n", strings.TrimSuffix(line, "\n"))
-	}
-	if len(all) == 0 {
-		return "The order of the lines differs."
-	}
-	return text.String()
+	return fmt.Sprintf("line %d is\n%.150s\nwant\n%.150s", n+1, gotLines[n], wantLines[n])
 }

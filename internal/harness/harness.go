@@ -3,6 +3,7 @@ package harness
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -63,6 +64,15 @@ func CheckNoKey(t testing.TB, where, text, key string) {
 	}
 }
 
+// WriteFile puts text in the file at path, which nobody else may read, and returns path.
+func WriteFile(t testing.TB, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // Serve serves handler on a network in memory until the test ends.
 func Serve(t testing.TB, handler http.Handler) *Pipe {
 	t.Helper()
@@ -98,10 +108,13 @@ type Static string
 func (s Static) Key(context.Context) string { return string(s) }
 
 // Client returns a client of an API that is served until the test ends. Its key is Key
-// unless cfg has another one.
+// unless cfg has another one, and so for its URL. With a Transport it needs no API.
 func Client(t testing.TB, api http.Handler, cfg factoryapi.Config) *factoryapi.Client {
 	t.Helper()
-	cfg.URL, cfg.Transport = "http://localhost", &http.Transport{DialContext: Serve(t, api).DialContext}
+	cfg.URL = cmp.Or(cfg.URL, "http://localhost")
+	if cfg.Transport == nil {
+		cfg.Transport = &http.Transport{DialContext: Serve(t, api).DialContext}
+	}
 	if cfg.Credentials == nil {
 		cfg.Credentials = Static(Key)
 	}
@@ -112,6 +125,12 @@ func Client(t testing.TB, api http.Handler, cfg factoryapi.Config) *factoryapi.C
 	t.Cleanup(client.CloseIdleConnections)
 	return client
 }
+
+// RoundTrip is an [http.RoundTripper] that is one function.
+type RoundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip calls f.
+func (f RoundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // Users returns users as the client reads them.
 func Users(t testing.TB, users ...fakeapi.User) (all []factoryapi.User) {

@@ -1,0 +1,45 @@
+package harness
+
+import (
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// Log keeps what a program or a logger writes. It can be read meanwhile.
+type Log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Logger returns a logger that writes lines of all levels.
+func (l *Log) Logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// Write never fails.
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// String returns what was written since the last Reset.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Reset forgets what was written.
+func (l *Log) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Reset()
+}
+
+// Writer is an [io.Writer] that is one function.
+type Writer func([]byte) (int, error)
+
+// Write calls w.
+func (w Writer) Write(b []byte) (int, error) { return w(b) }
