@@ -152,14 +152,11 @@ func TestAnalyticsThatAreNotUnderstood(t *testing.T) {
 		{"a day twice", "tokens", rows(`{"date":"2026-02-28"},{"date":"2026-02-28"}`), "is a second one of 2026-02-28"},
 		{"more pages of days", "activity", `{"data":[],"meta":{"has_more":true}}`, "no pages"},
 		{"a number that is text", "activity", rows(`{"date":"2026-02-28","sessions":"12"}`), `"sessions" that is not a number`},
-		{"a number that is an object", "tokens", rows(`{"date":"2026-02-28","billable_tokens":{}}`), `"billable_tokens" that is not a number`},
 		{"a number past all bounds", "tokens", rows(`{"date":"2026-02-28","input_tokens":1e999}`), `"input_tokens" that is larger than 9007199254740992`},
 		{"a number below zero", "activity", rows(`{"date":"2026-02-28","daily_active_users":-1}`), `"daily_active_users" that is below zero`},
-		{"tokens below zero", "tokens", rows(`{"date":"2026-02-28","billable_tokens":-1e3}`), `"billable_tokens" that is below zero`},
 		{"a client that is text", "activity", rows(`{"date":"2026-02-28","daily_active_users_by_client":{"web":"1"}}`), "not a number"},
-		{"clients without end", "activity", rows(`{"date":"2026-02-28","daily_active_users_by_client":{` + manyClients(101) + `}}`), "more than 100 names"},
+		{"clients without end", "activity", rows(`{"date":"2026-02-28","daily_active_users_by_client":{` + many(101, `,"client-%d":1`) + `}}`), "more than 100 names"},
 		{"a user without an id", "users", lastRows(`{"user":"u","sessions":1}`), `"user_id"`},
-		{"a user whose id is null", "users", lastRows(`{"user_id":null,"sessions":1}`), `"user_id"`},
 		{"renamed numbers", "users", lastRows(`{` + user + `,"session_count":1}`), "none of"},
 		{"a boolean for a number", "users", lastRows(`{` + user + `,"sessions":true}`), `"sessions" that is not a number`},
 		{"credits below zero", "users", lastRows(`{` + user + `,"sessions":1,"billable_tokens":-0.5}`), `"billable_tokens" that is below zero`},
@@ -171,7 +168,7 @@ func TestAnalyticsThatAreNotUnderstood(t *testing.T) {
 		{"fewer days than were asked for", "activity", `{"data":[],"meta":{"start_date":"2026-02-22","end_date":"2026-02-27"}}`, "but 2026-02-22 to 2026-02-28 was asked for"},
 		{"rows without end", "tokens", rows(strings.Repeat(`{"date":"2026-02-28"},`, 1<<15) + `{}`), "more than 32768 elements"},
 		{"no model", "models", rows(`{"date":"2026-02-28","billable_tokens":1}`), `no "group_key"`},
-		{"models without end", "models", rows(manyModels(1001)), "more than 1000 models"},
+		{"models without end", "models", rows(many(1001, `,{"date":"2026-02-28","group_key":"model-%d","billable_tokens":1}`)), "more than 1000 models"},
 		{"credits of a model below zero", "models", rows(`{"date":"2026-02-28","group_key":"m","billable_tokens":-1}`), "below zero"},
 		{"a limit that is text", "limits", `{"globalLimit":"many","userLimits":[]}`, `"globalLimit" is not a number`},
 		{"no limits", "limits", `{"limit":null}`, `without "globalLimit"`},
@@ -313,18 +310,11 @@ func rows(rows string) string {
 // lastRows is the last page of these rows of users.
 func lastRows(rows string) string { return `{"data":[` + rows + `],"meta":{"has_more":false}}` }
 
-func manyClients(n int) string {
-	var b strings.Builder
+// many is a list of so many elements of this form, which begins with a comma.
+func many(n int, form string) string {
+	var list strings.Builder
 	for i := range n {
-		fmt.Fprintf(&b, `,"client-%d":1`, i)
+		fmt.Fprintf(&list, form, i)
 	}
-	return b.String()[1:]
-}
-
-func manyModels(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, `,{"date":"2026-02-28","group_key":"model-%d","billable_tokens":1}`, i)
-	}
-	return b.String()[1:]
+	return list.String()[1:]
 }

@@ -1,8 +1,6 @@
 package factoryapi_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"factory_exporter/factoryapi"
@@ -19,18 +17,4 @@ func BenchmarkDecodePage(b *testing.B) {
 			b.Fatal(len(page), err)
 		}
 	}
-}
-
-// tap is an [http.RoundTripper] that asks a handler directly and keeps the bodies of its
-// answers.
-type tap struct {
-	handler http.Handler
-	bodies  *[][]byte
-}
-
-func (t tap) RoundTrip(r *http.Request) (*http.Response, error) {
-	recorder := httptest.NewRecorder()
-	t.handler.ServeHTTP(recorder, r)
-	*t.bodies = append(*t.bodies, recorder.Body.Bytes())
-	return recorder.Result(), nil
 }

@@ -66,21 +66,18 @@ func TestNewRefusesURLs(t *testing.T) {
 }
 
 func TestDefaults(t *testing.T) {
-	requests := make(chan *http.Request, 1)
+	var asked string
 	client, err := factoryapi.New(factoryapi.Config{
 		Credentials: static(key),
 		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			requests <- r
+			asked = r.URL.String()
 			return answer{status: http.StatusOK, body: lastPage("")}.RoundTrip(r)
 		}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := askOnce(t.Context(), client); err != nil {
-		t.Fatal(err)
-	}
-	if got, want := (<-requests).URL.String(), "https://api.factory.ai/api/v0/organization/users?limit=100"; got != want {
-		t.Errorf("URL %s, want %s", got, want)
+	if err, want := askOnce(t.Context(), client), "https://api.factory.ai/api/v0/organization/users?limit=100"; err != nil || asked != want {
+		t.Errorf("URL %s and error %v, want %s", asked, err, want)
 	}
 }

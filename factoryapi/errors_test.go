@@ -28,15 +28,12 @@ func TestWhatAnErrorSays(t *testing.T) {
 	}{
 		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 401, Message: "API key missing"}, "HTTP 401 Unauthorized: API key missing", "401", false},
 		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 403}, "HTTP 403 Forbidden", "403", false},
-		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 302, Message: "redirect"}, "HTTP 302 Found: redirect", "302", false},
 		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 429}, "HTTP 429 Too Many Requests", "429", true},
-		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 500}, "HTTP 500 Internal Server Error", "500", true},
 		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 599, Message: "odd"}, "HTTP 599: odd", "599", true},
 		{factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 600}, "HTTP 600", "600", false},
 		{factoryapi.Error{Kind: factoryapi.KindTimeout, Message: "no answer"}, "timeout: no answer", "timeout", true},
 		{factoryapi.Error{Kind: factoryapi.KindConnection, Message: "reset"}, "connection: reset", "connection", true},
 		{factoryapi.Error{Kind: factoryapi.KindInvalidResponse, Message: "not JSON"}, "invalid_response: not JSON", "invalid_response", false},
-		{factoryapi.Error{Kind: factoryapi.KindInvalidResponse, StatusCode: 204}, "invalid_response", "invalid_response", false},
 	} {
 		t.Run(tt.text, func(t *testing.T) {
 			if got := tt.err.Error(); got != tt.text {
@@ -79,10 +76,8 @@ func TestARefusalSaysWhatToLookAt(t *testing.T) {
 func TestErrorMessagesTellWhatTheBodySays(t *testing.T) {
 	for _, tt := range []struct{ name, body, want string }{
 		{"documented", `{"detail":"API key missing","status":401,"title":"Unauthorized","metadata":{"a":[1]}}`, "API key missing"},
-		{"without metadata", `{"detail":"API key missing","status":401,"title":"Unauthorized"}`, "API key missing"},
 		{"without detail", `{"status":401,"title":"Not today"}`, "Not today"},
 		{"with an empty detail", `{"detail":"","title":"Not today"}`, "Not today"},
-		{"with a null detail", `{"detail":null,"title":"Not today"}`, "Not today"},
 		{"with escapes", `{"detail":"line\u0020one\nline \"two\"\u001b[1m"}`, `line one line "two" [1m`},
 		{"with errors", `{"status":400,"title":"Validation Error","errors":[{"message":"limit must be at most 50"}]}`, "limit must be at most 50"},
 		{"with several errors", `{"title":"Validation Error","errors":[{"message":"one"},{"path":"x"},{"message":"two"}]}`, "one; two"},
@@ -96,7 +91,6 @@ func TestErrorMessagesTellWhatTheBodySays(t *testing.T) {
 		{"text", "upstream connect error", "upstream connect error"},
 		{"half of the JSON", `{"detail":"ada@acme.ex`, ""},
 		{"nothing", "", ""},
-		{"white space", " \r\n\t ", ""},
 		{"line separators", "one\u2028two\u2029three\u0085four\vfive", "one two three four five"},
 		{"control characters", "one\x00two\x1b[31mthree\x7ffour", "one two [31mthree four"},
 		{"characters that change the direction", "one\u202etwo\u2066three", "one two three"},
@@ -104,27 +98,12 @@ func TestErrorMessagesTellWhatTheBodySays(t *testing.T) {
 		{"as long as it may be", strings.Repeat("x", maxMessage), strings.Repeat("x", maxMessage)},
 		{"longer", strings.Repeat("x", maxMessage+1), strings.Repeat("x", maxMessage-len("…")) + "…"},
 		{"longer, of wide characters", strings.Repeat("🙂", maxMessage), strings.Repeat("🙂", (maxMessage-len("…"))/len("🙂")) + "…"},
-		{"longer, documented", `{"detail":"` + strings.Repeat("x", 9000) + `"}`, strings.Repeat("x", maxMessage-len("…")) + "…"},
-		{"huge", strings.Repeat("x", 9<<20), strings.Repeat("x", maxMessage-len("…")) + "…"},
 	} {
-		for _, status := range []int{401, 500} {
-			t.Run(fmt.Sprint(tt.name, " ", status), func(t *testing.T) {
-				err := failure(t, key, answer{status: status, body: tt.body})
-				if err.Message != tt.want {
-					t.Errorf("message %q, want %q", err.Message, tt.want)
-				}
-				if err.Kind != factoryapi.KindStatus || err.StatusCode != status {
-					t.Errorf("kind %s, status %d", err.Kind, err.StatusCode)
-				}
-			})
-		}
-	}
-}
-
-func TestARedirectsErrorTellsWhereTo(t *testing.T) {
-	err := failure(t, key, answer{status: http.StatusFound, header: http.Header{"Location": {"https://elsewhere.example/login\x1b"}}})
-	if want := "https://elsewhere.example/login"; !strings.HasSuffix(err.Message, want) {
-		t.Errorf("message %q, want one that ends with %s", err.Message, want)
+		t.Run(tt.name, func(t *testing.T) {
+			if err := failure(t, key, answer{status: 401, body: tt.body}); err.Message != tt.want {
+				t.Errorf("message %q, want %q", err.Message, tt.want)
+			}
+		})
 	}
 }
 

@@ -1,12 +1,10 @@
 package factoryapi_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -132,8 +130,7 @@ func TestFaults(t *testing.T) {
 // strike lists with a fault that strikes a page so many times; 0: for ever.
 func strike(t *testing.T, outcome faults, fault fakeapi.Behavior, page, times int) {
 	const size, pages = 5, 3
-	api := organizationOf(size)
-	api.Inject(fakeapi.Fault{Page: page, Times: times, Serve: fault})
+	api := organizationOf(size, fakeapi.Fault{Page: page, Times: times, Serve: fault})
 	network := serve(t, api)
 	var dialed []string
 	transport := factoryapi.NewTransport(nil)
@@ -143,10 +140,9 @@ func strike(t *testing.T, outcome faults, fault fakeapi.Behavior, page, times in
 		return network.DialContext(ctx, "", address)
 	}
 	var seen observer
-	var log bytes.Buffer
+	log := new(harness.Log)
 	client := newClient(t, network, factoryapi.Config{
-		Transport: transport, PageSize: 2, MaxRetries: 3, Observe: seen.observe,
-		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Transport: transport, PageSize: 2, MaxRetries: 3, Observe: seen.observe, Logger: log.Logger(),
 	})
 	begin := time.Now()
 	users, err := list(t.Context(), client)

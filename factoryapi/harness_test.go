@@ -1,7 +1,6 @@
 package factoryapi_test
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,7 +23,10 @@ const key = harness.Key
 
 var serve = harness.Serve
 
-type static = harness.Static
+type (
+	static    = harness.Static
+	roundTrip = harness.RoundTrip
+)
 
 // newClient returns a client of what is served on a network; cfg may leave out whatever
 // the test does not care about.
@@ -33,16 +35,7 @@ func newClient(t testing.TB, network *harness.Pipe, cfg factoryapi.Config) *fact
 	if cfg.Transport == nil {
 		cfg.Transport = &http.Transport{DialContext: network.DialContext}
 	}
-	cfg.URL = cmp.Or(cfg.URL, "http://localhost")
-	if cfg.Credentials == nil {
-		cfg.Credentials = static(key)
-	}
-	client, err := factoryapi.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.CloseIdleConnections)
-	return client
+	return harness.Client(t, nil, cfg)
 }
 
 // answer is an [http.RoundTripper] that has the same answer for every request, without a
@@ -166,8 +159,11 @@ func ids(users []factoryapi.User) []string {
 }
 
 // organizationOf is the API of an organization with this many members.
-func organizationOf(size int) *fakeapi.Server {
-	return fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(size, 1, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))...), key)
+func organizationOf(size int, faults ...fakeapi.Fault) *fakeapi.Server {
+	members := fakeapi.Generate(size, 1, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	api := fakeapi.NewServer(fakeapi.NewOrganization(members...), key)
+	api.Inject(faults...)
+	return api
 }
 
 // hangInError sends a status and the beginning of a body, and then nothing more.
@@ -224,10 +220,6 @@ func (o *observer) results() []string {
 func (o *observer) failures() []string {
 	return slices.DeleteFunc(o.results(), func(word string) bool { return word == "ok" || word == "canceled" })
 }
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // toJSON returns a string's text in JSON.
 func toJSON(t *testing.T, text string) string {

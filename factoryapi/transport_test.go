@@ -18,8 +18,7 @@ import (
 
 func TestAListingNeedsOneConnectionAndOneMoreForEachRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := organizationOf(40)
-		api.Inject(
+		api := organizationOf(40,
 			fakeapi.Fault{Page: 1, Times: 1, Serve: fakeapi.Status(http.StatusTooManyRequests, "Retry-After", "1")},
 			fakeapi.Fault{Page: 2, Times: 2, Serve: fakeapi.Status(http.StatusInternalServerError)},
 			fakeapi.Fault{Page: 3, Times: 1, Serve: fakeapi.Respond(http.StatusBadGateway, "text/html", "<html>"+strings.Repeat("bad gateway ", 1000))},
@@ -57,8 +56,7 @@ func TestTheTryAfterAFailureHasANewConnection(t *testing.T) {
 			t.Run(fmt.Sprint(tt.name, " ", retries), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					api := organizationOf(1)
-					requests := record(api)
-					network := serve(t, requests)
+					network := serve(t, api)
 					var first *mutableConn
 					transport := factoryapi.NewTransport(nil)
 					transport.DialContext = func(ctx context.Context, network_, address string) (net.Conn, error) {

