@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -53,7 +52,7 @@ func TestAnalyticsKeepToTheirDescription(t *testing.T) {
 		{"not enabled", fakeAnalytics(nil), activity, days, 403},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			answer := askAnalytics(tt.server, tt.path, tt.query)
+			answer := ask(tt.server, tt.path, tt.query)
 			if answer.Code != tt.status {
 				t.Errorf("status %d, want %d: %s", answer.Code, tt.status, answer.Body)
 			}
@@ -62,36 +61,6 @@ func TestAnalyticsKeepToTheirDescription(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-func TestAnalyticsOfUsersOnAllPages(t *testing.T) {
-	for _, limit := range []int{1, 2, 100} {
-		var got []string
-		for cursor, more := "", true; more; {
-			var answer struct {
-				Data []struct {
-					UserID   string `json:"user_id"`
-					Date     string
-					Sessions int
-				}
-				Meta struct {
-					HasMore    bool   `json:"has_more"`
-					NextCursor string `json:"next_cursor"`
-				}
-			}
-			query := fmt.Sprintf("startDate=2026-02-27&endDate=2026-02-28&limit=%d&cursor=%s", limit, cursor)
-			if err := json.Unmarshal(askAnalytics(analytics(fakeapi.Unknowns{}), fakeapi.AnalyticsPath+"users", query).Body.Bytes(), &answer); err != nil {
-				t.Fatal(err)
-			}
-			for _, row := range answer.Data {
-				got = append(got, fmt.Sprint(row.UserID, " ", row.Date[8:], " ", row.Sessions))
-			}
-			cursor, more = answer.Meta.NextCursor, answer.Meta.HasMore
-		}
-		if text := strings.Join(got, ", "); text != "user_a 28 2, user_b 27 2, user_left 27 2, user_left 28 2" {
-			t.Errorf("limit %d: %s", limit, text)
-		}
 	}
 }
 
@@ -116,7 +85,7 @@ func TestAnalyticsOfDays(t *testing.T) {
 					Monthly int `json:"monthly_active_users"`
 				}
 			}
-			body := askAnalytics(analytics(tt.unknowns), fakeapi.AnalyticsPath+"activity", "startDate=2026-02-20&endDate=2026-02-28").Body.Bytes()
+			body := ask(analytics(tt.unknowns), fakeapi.AnalyticsPath+"activity", "startDate=2026-02-20&endDate=2026-02-28").Body.Bytes()
 			if err := json.Unmarshal(body, &answer); err != nil {
 				t.Fatal(err)
 			}
@@ -142,12 +111,12 @@ func TestAnalyticsRefuse(t *testing.T) {
 		{"startDate=2026-02-28", "endDate"},
 		{"startDate=2026-02-28&endDate=2026-02-28&limit=101", "limit"},
 	} {
-		answer := askAnalytics(server, fakeapi.AnalyticsPath+"users", tt.query)
+		answer := ask(server, fakeapi.AnalyticsPath+"users", tt.query)
 		if answer.Code != http.StatusBadRequest || !strings.Contains(answer.Body.String(), tt.detail) {
 			t.Errorf("%s: status %d, %s, want 400 about %q", tt.query, answer.Code, answer.Body, tt.detail)
 		}
 	}
-	if answer := askAnalytics(server, fakeapi.AnalyticsPath+"productivity", "startDate=2026-02-28&endDate=2026-02-28"); answer.Code != http.StatusNotFound {
+	if answer := ask(server, fakeapi.AnalyticsPath+"productivity", "startDate=2026-02-28&endDate=2026-02-28"); answer.Code != http.StatusNotFound {
 		t.Errorf("an unknown endpoint has status %d", answer.Code)
 	}
 }
@@ -175,13 +144,4 @@ func fakeAnalytics(a *fakeapi.Analytics) *fakeapi.Server {
 		server.SetAnalytics(a)
 	}
 	return server
-}
-
-// askAnalytics sends one request to an endpoint of the analytics or the limits.
-func askAnalytics(server http.Handler, path, query string) *httptest.ResponseRecorder {
-	request := httptest.NewRequest("GET", path+"?"+query, nil)
-	request.Header.Set("Authorization", "Bearer "+key)
-	answer := httptest.NewRecorder()
-	server.ServeHTTP(answer, request)
-	return answer
 }

@@ -2,16 +2,17 @@ package fakeapi_test
 
 import (
 	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
+	"factory_exporter/internal/harness"
 )
 
 func TestDemoLives(t *testing.T) {
@@ -19,16 +20,29 @@ func TestDemoLives(t *testing.T) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
-				demo := fakeapi.NewDemo(key, seed, begin)
-				requests, refused := 0, map[int]int{}
+				requests, refused := 0, map[string]int{}
+				observe := func(string) func(error) {
+					asked := time.Now()
+					return func(err error) {
+						requests++
+						if took := time.Since(asked); took < 20*time.Millisecond || took > 60*time.Millisecond {
+							t.Errorf("answered after %v", took)
+						}
+						if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
+							refused[failure.Reason()]++
+							if wait := failure.RetryAfter; failure.StatusCode == http.StatusTooManyRequests && wait != time.Second {
+								t.Errorf("429 with a Retry-After of %s", wait)
+							}
+						}
+					}
+				}
+				demo := harness.Client(t, fakeapi.NewDemo(key, seed, begin), factoryapi.Config{MaxRetries: 3, Observe: observe})
 
-				before, pages := listDemo(t, demo, refused)
-				requests += pages
+				before := signIns(t, demo)
 				after := before
 				for time.Since(begin) < 10*time.Minute {
 					time.Sleep(15 * time.Second)
-					after, pages = listDemo(t, demo, refused)
-					requests += pages
+					after = signIns(t, demo)
 				}
 
 				left, signedIn := 0, 0
@@ -45,16 +59,13 @@ func TestDemoLives(t *testing.T) {
 				if grown := len(after) - len(before); grown < 4 || grown > 40 {
 					t.Errorf("grew by %d in ten minutes, want a few", grown)
 				}
-				if left < 1 || left > 15 {
-					t.Errorf("%d left in ten minutes, want some", left)
+				if left < 1 || left > 15 || signedIn < 10 || signedIn > 100 {
+					t.Errorf("in ten minutes %d left, want some, and %d signed in, want several a minute", left, signedIn)
 				}
-				if signedIn < 10 || signedIn > 100 {
-					t.Errorf("%d signed in in ten minutes, want several a minute", signedIn)
-				}
-				if refused[429] == 0 || refused[500] == 0 || len(refused) != 2 {
+				if refused["429"] == 0 || refused["500"] == 0 || len(refused) != 2 {
 					t.Errorf("refused %v, want some with 429 and some with 500", refused)
 				}
-				if share := float64(refused[429]+refused[500]) / float64(requests); share > 0.06 {
+				if share := float64(refused["429"]+refused["500"]) / float64(requests); share > 0.06 {
 					t.Errorf("refused %.3f of the requests, want about 1 in 40", share)
 				}
 			})
@@ -64,13 +75,13 @@ func TestDemoLives(t *testing.T) {
 
 func TestDemoStartsWithAPastAndStaysPlausible(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		demo := fakeapi.NewDemo(key, 1, time.Now())
+		demo := harness.Client(t, fakeapi.NewDemo(key, 1, time.Now()), factoryapi.Config{MaxRetries: 3})
 		activeWithin := func(days time.Duration) (active, never, all int) {
-			users, _ := listDemo(t, demo, map[int]int{})
+			users := signIns(t, demo)
 			for _, last := range users {
-				if last == "" {
+				if last.State != factoryapi.Valid {
 					never++
-				} else if time.Since(parse(t, last)) <= days*24*time.Hour {
+				} else if time.Since(last.Time) <= days*24*time.Hour {
 					active++
 				}
 			}
@@ -125,59 +136,44 @@ func TestDemoDependsOnTheSeedAndNotOnTheRequests(t *testing.T) {
 func TestDemoWorks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(time.Until(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))) // a Monday
-		demo := fakeapi.NewDemo(key, 1, time.Now())
-		ask := func(endpoint, query string) (rows []map[string]any) {
-			for cursor := ""; ; {
-				answer := askAnalytics(demo, fakeapi.AnalyticsPath+endpoint, query+"&limit=100&cursor="+cursor)
-				if answer.Code != http.StatusOK {
-					time.Sleep(time.Second)
-					continue
-				}
-				var page struct {
-					Data []map[string]any
-					Meta struct {
-						NextCursor string `json:"next_cursor"`
-					}
-				}
-				if err := json.Unmarshal(answer.Body.Bytes(), &page); err != nil {
-					t.Fatal(err)
-				}
-				rows = append(rows, page.Data...)
-				if cursor = page.Meta.NextCursor; cursor == "" {
-					return rows
-				}
+		demo := harness.Client(t, fakeapi.NewDemo(key, 1, time.Now()), factoryapi.Config{MaxRetries: 3})
+		sunday := factoryapi.DayOf(time.Now()) - 1
+		thursday, friday := sunday-3, sunday-2
+		activity, err := demo.Activity(t.Context(), factoryapi.DaysThrough(sunday, 7))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if working, weekend := activity[friday].Daily.Value, activity[sunday].Daily.Value; weekend < 1 || working < 4*weekend {
+			t.Errorf("%v active users on Friday, and %v on Sunday", working, weekend)
+		}
+		credits, err := demo.CreditsByModel(t.Context(), factoryapi.DaysThrough(sunday, 28))
+		if err != nil {
+			t.Fatal(err)
+		}
+		share := func(day factoryapi.Day) float64 {
+			all := 0.0
+			for _, ofModel := range credits[day] {
+				all += ofModel
 			}
+			return credits[day]["claude-opus-4-20250514"] / all
 		}
-		active := map[any]float64{}
-		for _, row := range ask("activity", "startDate=2026-05-25&endDate=2026-05-31") {
-			active[row["date"]] = row["daily_active_users"].(float64)
-		}
-		if friday, sunday := active["2026-05-29"], active["2026-05-31"]; sunday < 1 || friday < 4*sunday {
-			t.Errorf("%v active users on Friday, and %v on Sunday", friday, sunday)
-		}
-		share := func(day string) float64 {
-			dear, all := 0.0, 0.0
-			for _, row := range ask("tokens", "group_by=model&startDate="+day+"&endDate="+day) {
-				all += row["billable_tokens"].(float64)
-				if row["group_key"] == "claude-opus-4-20250514" {
-					dear = row["billable_tokens"].(float64)
-				}
-			}
-			return dear / all
-		}
-		if before, after := share("2026-05-04"), share("2026-05-28"); before != 0 || after < 0.05 || after > 0.6 {
+		if before, after := share(sunday-27), share(thursday); before != 0 || after < 0.05 || after > 0.6 {
 			t.Errorf("the dear model consumes %.2f before the team knows it, and %.2f after", before, after)
 		}
-		members, _ := listDemo(t, demo, map[int]int{})
-		unknown, credits, most := 0, 0.0, 0.0
-		for _, row := range ask("users", "startDate=2026-05-28&endDate=2026-05-28") {
-			if _, ok := members[row["user_id"].(string)]; !ok {
-				unknown++
+		members := signIns(t, demo)
+		unknown, sum, most := 0, 0.0, 0.0
+		for page, err := range demo.Usage(t.Context(), thursday) {
+			if err != nil {
+				t.Fatal(err)
 			}
-			consumed := row["billable_tokens"].(float64)
-			credits, most = credits+consumed, max(most, consumed)
+			for _, row := range page {
+				if _, ok := members[row.UserID]; !ok {
+					unknown++
+				}
+				sum, most = sum+row.Credits.Value, max(most, row.Credits.Value)
+			}
 		}
-		if share := most / credits; share < 0.01 || share > 0.3 {
+		if share := most / sum; share < 0.01 || share > 0.3 {
 			t.Errorf("the user with the most credits has %.3f of them", share)
 		}
 		if unknown < 3 || unknown > 30 {
@@ -186,35 +182,17 @@ func TestDemoWorks(t *testing.T) {
 	})
 }
 
-// listDemo lists all users, with up to three retries a page, and returns their last
-// sign-in by id and the number of requests. It counts refusals by status.
-func listDemo(t *testing.T, demo http.Handler, refused map[int]int) (users map[string]string, requests int) {
+// signIns returns when the members last signed in, by their ids.
+func signIns(t *testing.T, client *factoryapi.Client) map[string]factoryapi.Timestamp {
 	t.Helper()
-	users = make(map[string]string)
-	query := url.Values{"limit": {"100"}}
-	for {
-		begin := time.Now()
-		answer := get(demo, query.Encode())
-		requests++
-		if took := time.Since(begin); took < 20*time.Millisecond || took > 60*time.Millisecond {
-			t.Errorf("answered after %v", took)
+	all := map[string]factoryapi.Timestamp{}
+	for page, err := range client.Pages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		for retries := 0; answer.Code != http.StatusOK && retries < 3; retries++ {
-			refused[answer.Code]++
-			if answer.Code == http.StatusTooManyRequests && answer.Header().Get("Retry-After") != "1" {
-				t.Errorf("429 with Retry-After %q", answer.Header().Get("Retry-After"))
-			}
-			time.Sleep(time.Second)
-			answer = get(demo, query.Encode())
-			requests++
+		for _, user := range page {
+			all[user.ID] = user.LastSignInAt
 		}
-		p := decode(t, answer)
-		for _, u := range p.Users {
-			users[u.ID] = u.LastSignInAt
-		}
-		if !p.Pagination.HasMore {
-			return users, requests
-		}
-		query.Set("cursor", *p.Pagination.NextCursor)
 	}
+	return all
 }
