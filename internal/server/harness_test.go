@@ -3,11 +3,8 @@ package server
 import (
 	"cmp"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,7 +31,7 @@ type exporter struct {
 	*Server
 	api     *fakeapi.Server
 	network *harness.Pipe
-	logs    *output
+	logs    *harness.Log
 }
 
 func newExporter(t testing.TB, s settings) *exporter {
@@ -49,15 +46,15 @@ func newServer(t testing.TB, s settings) *exporter {
 	t.Helper()
 	e := &exporter{
 		api:  fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(s.members, 1, time.Now())...), harness.Key),
-		logs: new(output),
+		logs: new(harness.Log),
 	}
 	requests := collector.NewRequestMetrics(false)
 	s.client.Observe = requests.Observe
-	s.collector.Logger = e.logs.logger()
+	s.collector.Logger = e.logs.Logger()
 	s.collector.Schedule.ListingTimeout = cmp.Or(s.collector.Schedule.ListingTimeout, time.Hour)
 	users := collector.New(harness.Client(t, e.api, s.client), s.collector)
 	t.Cleanup(users.Close)
-	e.Server = New(defaults(s.server), users, requests, e.logs.logger())
+	e.Server = New(defaults(s.server), users, requests, e.logs.Logger())
 	return e
 }
 
@@ -114,26 +111,4 @@ func write(t testing.TB, w io.Writer, text string) {
 	if _, err := io.WriteString(w, text); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// output keeps a log.
-type output struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *output) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(o, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
 }

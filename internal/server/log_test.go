@@ -2,11 +2,9 @@ package server
 
 import (
 	"errors"
-	"factory_exporter/internal/harness"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"factory_exporter/internal/harness"
 )
 
 // Accepting fails, as without file descriptors, until the listener is closed.
@@ -79,22 +79,17 @@ func TestServerLogsWhatKeepsItFromAnswering(t *testing.T) {
 
 func TestHandshakesThatFailAreErrorsIfTheCertificateIsToBlame(t *testing.T) {
 	config := filepath.Join(t.TempDir(), "web.yml")
-	configure := func(text string) {
-		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	configure("basic_auth_users: {}\n")
+	harness.WriteFile(t, config, "basic_auth_users: {}\n")
 	e := newServer(t, settings{server: Config{Web: &web.FlagConfig{WebConfigFile: &config}}})
 	fail := func() string {
-		before := len(e.logs.String())
+		e.logs.Reset()
 		e.http.ErrorLog.Print("http: TLS handshake error from 192.0.2.1:1: EOF")
-		return e.logs.String()[before:]
+		return e.logs.String()
 	}
 	if line := fail(); !strings.Contains(line, "level=DEBUG") || !strings.Contains(line, "EOF") {
 		t.Errorf("a client that goes away in the handshake is logged as %q", line)
 	}
-	configure("tls_server_config:\n  cert_file: absent.crt\n  key_file: absent.key\n")
+	harness.WriteFile(t, config, "tls_server_config:\n  cert_file: absent.crt\n  key_file: absent.key\n")
 	if line := fail(); !strings.Contains(line, "level=ERROR") || !strings.Contains(line, "absent.crt") || !strings.Contains(line, config) {
 		t.Errorf("a certificate that is gone is logged as %q", line)
 	}

@@ -47,10 +47,8 @@ func TestScrapeWaitsAsLongAsItsHeaderSays(t *testing.T) {
 		want         time.Duration
 	}{
 		{"whole seconds", "10", 9500 * time.Millisecond},
-		{"a fraction", "10.250000", 9750 * time.Millisecond},
 		{"longer than the server's timeouts", "110", 109500 * time.Millisecond},
 		{"less than the offset", "0.4", 0},
-		{"much less than the offset", "0.1", 0},
 		{"longer than the listing", "300", listing},
 		{"none", "", listing},
 		{"rubbish", "soon", listing},
@@ -239,7 +237,6 @@ func TestScrapeThatFindsNoPlaceIsRefusedBeforeItsDeadline(t *testing.T) {
 		{"after a listing that goes on", 1, "10", time.Hour, 9750 * time.Millisecond},
 		{"behind an answer that is being made", 2, "", 0, turnTimeout},
 		{"behind an answer, with a deadline", 2, "5", 0, 4750 * time.Millisecond},
-		{"behind an answer, with a far deadline", 2, "60", 0, turnTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -376,7 +373,7 @@ func TestClientThatHangsUpIsOneDebugLineAtMost(t *testing.T) {
 				e := newExporter(t, settings{members: 3, collector: collector.Config{Schedule: collector.Schedule{CacheTTL: time.Hour}}})
 				e.scrape(t)
 				e.api.SetLatency(time.Minute)
-				before := len(e.logs.String())
+				e.logs.Reset()
 				conn := connect(t, e.network)
 				write(t, conn, scrapeRequest)
 				if _, err := io.ReadFull(conn, make([]byte, test.reads)); err != nil {
@@ -384,7 +381,7 @@ func TestClientThatHangsUpIsOneDebugLineAtMost(t *testing.T) {
 				}
 				conn.Close()
 				synctest.Wait()
-				log := e.logs.String()[before:]
+				log := e.logs.String()
 				if lines := strings.Count(log, "\n"); lines > 1 || lines != strings.Count(log, "level=DEBUG") {
 					t.Errorf("it logs\n%s", log)
 				}
@@ -406,9 +403,9 @@ func TestScrapesOfClientsThatHaveGoneTakeNoPlace(t *testing.T) {
 			synctest.Wait()
 			conn.Close()
 		}
-		before := strings.Count(e.logs.String(), "\n")
+		e.logs.Reset()
 		e.scrape(t)
-		if log := e.logs.String(); strings.Count(log, "\n") != before+1 || !strings.Contains(log, "Listing complete") {
+		if log := e.logs.String(); strings.Count(log, "\n") != 1 || !strings.Contains(log, "Listing complete") {
 			t.Errorf("the log is\n%s", log)
 		}
 	})

@@ -161,14 +161,10 @@ func TestAListThatShiftedIsPrintedAndSaysSo(t *testing.T) {
 	}
 }
 
-type writer func([]byte) (int, error)
-
-func (w writer) Write(b []byte) (int, error) { return w(b) }
-
 func TestAReaderThatHasEnoughIsNoError(t *testing.T) {
 	client := harness.Client(t, serve(fakeapi.Generate(50, 1, time.Now())...), factoryapi.Config{})
 	for err, want := range map[error]bool{syscall.EPIPE: true, syscall.ENOSPC: false} {
-		full := writer(func([]byte) (int, error) { return 0, err })
+		full := harness.Writer(func([]byte) (int, error) { return 0, err })
 		if got := newList(t, userlist.Options{}).Print(t.Context(), client, full, io.Discard); (got == nil) != want {
 			t.Errorf("where writing says %q, the command says %v", err, got)
 		}
