@@ -16,7 +16,7 @@ import (
 )
 
 func TestTableOfMetrics(t *testing.T) {
-	api, _ := usageAPI(t, 100)
+	api := usageAPI(t, 100)
 	p := start(t, withKey(t, "--factory.url="+api, "--factory.seat-limit=120", "--collector.group-by=email_domain", "--collector.per-user", "--collector.usage")...)
 	p.scrapeUsage(t)
 	_, _, body := p.get(t, "/metrics")
@@ -50,8 +50,8 @@ func TestTableOfMetrics(t *testing.T) {
 }
 
 func TestTableOfSeries(t *testing.T) {
-	api, _ := usageAPI(t, 10_000)
-	small, _ := usageAPI(t, 500) // the series of usage do not depend on the number of members
+	api := usageAPI(t, 10_000)
+	small := usageAPI(t, 500) // the series of usage do not depend on the number of members
 	table := "| options | series |\n|---|---|\n"
 	for _, options := range [][]string{
 		{},

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 // exporter is the program, run by a test within its own process.
 type exporter struct {
 	url            string // of its landing page, without the slash
-	stdout, stderr *output
+	stdout, stderr *harness.Log
 	stop           func() // ends it and fails the test if it ends badly
 }
 
@@ -35,14 +35,20 @@ type exporter struct {
 func start(t testing.TB, args ...string) *exporter {
 	t.Helper()
 	cfg := parse(t, append([]string{"--web.listen-address=127.0.0.1:0"}, args...)...)
-	listens := make(chan string, 1)
-	p := &exporter{stdout: new(output), stderr: &output{listening: listens}}
+	listens := make(chan string, 10) // it may listen on several addresses, and tells each twice
+	p := &exporter{stdout: new(harness.Log), stderr: new(harness.Log)}
+	stderr := io.MultiWriter(p.stderr, harness.Writer(func(line []byte) (int, error) {
+		if m := listening.FindSubmatch(line); m != nil {
+			listens <- string(m[1])
+		}
+		return len(line), nil
+	}))
 	ctx, cancel := context.WithCancel(context.Background())
 	var err error
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		err = run(ctx, cfg, p.stdout, p.stderr)
+		err = run(ctx, cfg, p.stdout, stderr)
 	}()
 	p.stop = sync.OnceFunc(func() {
 		cancel()
@@ -66,6 +72,8 @@ func start(t testing.TB, args ...string) *exporter {
 // startTimeout is how long a program may take until it listens, on a machine that is
 // busy.
 const startTimeout = 30 * time.Second
+
+var listening = regexp.MustCompile(`[ {,"]address"?[=:]"?([0-9.]+:[0-9]+)`)
 
 func parse(t testing.TB, args ...string) *config.Config {
 	t.Helper()
@@ -105,36 +113,6 @@ func (p *exporter) scrapeUsage(t testing.TB) harness.Samples {
 	return nil
 }
 
-// output is what a program writes. The address that it listens on goes to listening, if
-// that is set.
-type output struct {
-	listening chan string
-
-	mu   sync.Mutex
-	text []byte
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.text = append(o.text, b...)
-	if o.listening != nil {
-		if m := listening.FindSubmatch(o.text); m != nil {
-			o.listening <- string(m[1])
-			o.listening = nil
-		}
-	}
-	return len(b), nil
-}
-
-var listening = regexp.MustCompile(`[ {,"]address"?[=:]"?([0-9.]+:[0-9]+)`)
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return string(o.text)
-}
-
 // serveAPI serves an API on a real socket until the test ends, and returns its URL.
 func serveAPI(t testing.TB, api http.Handler) string {
 	server := httptest.NewServer(api)
@@ -142,8 +120,8 @@ func serveAPI(t testing.TB, api http.Handler) string {
 	return server.URL
 }
 
-// usageAPI serves members and their analytics.
-func usageAPI(t testing.TB, members int) (url string, server *fakeapi.Server) {
+// usageAPI serves members and their analytics, and returns the URL.
+func usageAPI(t testing.TB, members int) string {
 	org := fakeapi.NewOrganization(fakeapi.Generate(members, 1, time.Now())...)
 	work := fakeapi.Work{Clients: []string{"web"}, Sessions: 1, Model: "droid-core", BillableTokens: 1_000_000}
 	var workers []fakeapi.UserWork
@@ -154,17 +132,18 @@ func usageAPI(t testing.TB, members int) (url string, server *fakeapi.Server) {
 	}
 	analytics := fakeapi.NewAnalytics(workers...)
 	analytics.SetLimits(fakeapi.Limits{Global: 2_000_000})
-	server = fakeapi.NewServer(org, harness.Key)
+	server := fakeapi.NewServer(org, harness.Key)
 	server.SetAnalytics(analytics)
-	return serveAPI(t, server), server
+	return serveAPI(t, server)
 }
 
 // withKey adds a key file that has the key of all tests.
 func withKey(t testing.TB, args ...string) []string {
-	file := filepath.Join(t.TempDir(), "key")
-	writeFile(t, file, harness.Key+"\n")
+	file := writeFile(t, filepath.Join(t.TempDir(), "key"), harness.Key+"\n")
 	return append(args, "--factory.api-key-file="+file)
 }
+
+var writeFile = harness.WriteFile
 
 func readFile(t testing.TB, name string) string {
 	t.Helper()
@@ -173,11 +152,4 @@ func readFile(t testing.TB, name string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-func writeFile(t testing.TB, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
