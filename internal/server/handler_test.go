@@ -65,7 +65,7 @@ func TestMetricsComeInTheFormatThatIsAskedFor(t *testing.T) {
 	}{
 		{"plain", []string{"Accept-Encoding", "identity"}, "text/plain; version=0.0.4", ""},
 		{"gzip", []string{"Accept-Encoding", "gzip"}, "text/plain; version=0.0.4", "gzip"},
-		{"anything but gzip", []string{"Accept-Encoding", "gzip;q=0"}, "text/plain; version=0.0.4", ""},
+		{"anything but gzip", []string{"Accept-Encoding", "gzip;q=0.0"}, "text/plain; version=0.0.4", ""},
 		{"with weights", []string{"Accept-Encoding", "br , gzip; q=0.1"}, "text/plain; version=0.0.4", ""},
 		{"nothing at all", []string{"Accept-Encoding", "*;q=0"}, "text/plain; version=0.0.4", ""},
 		{"OpenMetrics", []string{"Accept", "application/openmetrics-text;version=1.0.0", "Accept-Encoding", "identity"}, "application/openmetrics-text; version=1.0.0", ""},
@@ -85,7 +85,7 @@ func TestMetricsComeInTheFormatThatIsAskedFor(t *testing.T) {
 			if openMetrics := strings.HasPrefix(test.contentType, "application/openmetrics-text"); strings.HasSuffix(body, "\n# EOF\n") != openMetrics {
 				t.Errorf("OpenMetrics is %v, the body ends with %q", openMetrics, body[max(0, len(body)-20):])
 			}
-			if logs := e.logs.String(); strings.Contains(logs, "level=error") {
+			if logs := e.logs.String(); strings.Contains(logs, "level=ERROR") {
 				t.Errorf("it logs\n%s", logs)
 			}
 			harness.Parse(t, body).Check(t, "the page", harness.Samples{"factory_users": 250, "factory_seat_limit": 300})
