@@ -3,15 +3,11 @@ package collector_test
 import (
 	"cmp"
 	"context"
-	"log/slog"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
 	"factory_exporter/collector"
@@ -127,55 +123,4 @@ func registryOf(t testing.TB, collectors ...prometheus.Collector) *prometheus.Re
 		}
 	}
 	return registry
-}
-
-// recorder is a slog.Handler that keeps all lines.
-type recorder struct {
-	mu    sync.Mutex
-	lines []string // LEVEL message key=value...
-}
-
-func (r *recorder) logger() *slog.Logger                     { return slog.New(r) }
-func (r *recorder) Enabled(context.Context, slog.Level) bool { return true }
-func (r *recorder) WithAttrs([]slog.Attr) slog.Handler       { panic("not used") }
-func (r *recorder) WithGroup(string) slog.Handler            { panic("not used") }
-
-func (r *recorder) Handle(_ context.Context, record slog.Record) error {
-	line := record.Level.String() + " " + record.Message
-	record.Attrs(func(attr slog.Attr) bool {
-		line += " " + attr.String()
-		return true
-	})
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lines = append(r.lines, line)
-	return nil
-}
-
-// all returns the lines so far.
-func (r *recorder) all() []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.lines)
-}
-
-// told returns those that are not for debugging.
-func (r *recorder) told() []string {
-	return slices.DeleteFunc(r.all(), func(line string) bool { return strings.HasPrefix(line, "DEBUG") })
-}
-
-// lint fails if the conventions of Prometheus have something against a collector.
-func lint(t *testing.T, c prometheus.Collector) {
-	t.Helper()
-	problems, err := testutil.CollectAndLint(c)
-	if err != nil {
-		t.Error(err)
-	}
-	for _, problem := range problems {
-		// These count days, which the linter takes for a unit.
-		if problem.Metric == "factory_usage_known_days" || problem.Metric == "factory_usage_active_days" {
-			continue
-		}
-		t.Errorf("%s: %s", problem.Metric, problem.Text)
-	}
 }

@@ -1,8 +1,6 @@
 package collector_test
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -34,61 +32,6 @@ func TestExpositionOfFailuresFromTheStart(t *testing.T) {
 		f.api.SetLatency(250 * time.Millisecond)
 		f.api.SetKey("rotated")
 		golden(t, "testdata/scrape_failing.prom", exposition(t, f.Scrape(t.Context()), f.requests))
-	})
-}
-
-func TestOptionalSeriesAreAbsentByDefault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: everything(t).members, collector: collector.Config{Census: windows("1d")}})
-		text := exposition(t, f.Scrape(t.Context()))
-		for _, name := range []string{"factory_seat_limit", "by_attribute", "factory_user_"} {
-			if strings.Contains(text, name) {
-				t.Errorf("%s is exposed", name)
-			}
-		}
-	})
-}
-
-func TestPerUserTimestamps(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{
-			members: []fakeapi.User{
-				{ID: "known", CreatedAt: "1999-12-31T22:00:00Z", LastSignInAt: "2000-01-01T01:00:00.125+01:00"},
-				{ID: "never", CreatedAt: "1999-12-31T22:00:00.5Z"},
-				{ID: "null", CreatedAt: "1999-12-31T22:00:00Z", Raw: map[string]json.RawMessage{"lastSignInAt": []byte("null")}},
-				{ID: "unreadable", CreatedAt: "yesterday", LastSignInAt: "today"},
-				{ID: "empty", CreatedAt: "", LastSignInAt: ""},
-				{ID: "numbers", Raw: map[string]json.RawMessage{"createdAt": []byte("0"), "lastSignInAt": []byte("0")}},
-				{ID: "future", CreatedAt: "9999-12-31T23:59:59Z", LastSignInAt: "2300-01-01T00:00:00Z"},
-			},
-			collector: collector.Config{Census: census.Config{PerUser: true}},
-		})
-		created := func(id string) string { return fmt.Sprintf("factory_user_created_timestamp_seconds{id=%q}", id) }
-		signedIn := func(id string) string {
-			return fmt.Sprintf("factory_user_last_sign_in_timestamp_seconds{id=%q}", id)
-		}
-		f.scrape(t, t.Context()).Check(t, "per user", samples{
-			"factory_users":  7,
-			created("known"): 946677600, signedIn("known"): 946684800.125,
-			created("never"): 946677600.5, signedIn("never"): absent,
-			created("null"): 946677600, signedIn("null"): absent,
-			created("unreadable"): absent, signedIn("unreadable"): absent,
-			created("empty"): absent, signedIn("empty"): absent,
-			created("numbers"): absent, signedIn("numbers"): absent,
-			created("future"): 253402300799, signedIn("future"): 10413792000,
-		})
-	})
-}
-
-func TestPerUserLeavesWithTheMember(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{members: members("a", "b"), collector: collector.Config{Census: census.Config{PerUser: true}}})
-		f.scrape(t, t.Context())
-		f.org.Remove("a")
-		got := f.scrape(t, t.Context())
-		if n := got.Count("factory_user_created_timestamp_seconds"); n != 1 || got.Count("factory_user_last_sign_in_timestamp_seconds") != 1 {
-			t.Errorf("%d series of created, %v", n, got)
-		}
 	})
 }
 
@@ -137,7 +80,7 @@ func everything(t testing.TB) settings {
 			{ID: "user_04", Email: "never@partner.example", CreatedAt: "1999-09-01T00:00:00+02:00", Metadata: team("Data \"& AI\"\n")},
 			{ID: "user_01", Email: "daily@acme.example", CreatedAt: "1998-01-01T00:00:00.000Z", Metadata: team("platform")}, // once more
 			{ID: "user_05", Email: "invited@partner.example", CreatedAt: "1999-12-31T22:00:00Z"},
-			{ID: "user_06", Email: "future@acme.example", CreatedAt: "2000-01-02T00:00:00Z", LastSignInAt: "2000-01-02T00:00:00Z", Metadata: team("payments")},
+			{ID: "user_06", Email: "future@acme.example", CreatedAt: "2000-01-02T00:00:00Z", LastSignInAt: "9999-12-31T23:59:59Z", Metadata: team("payments")},
 			{ID: "user_07", Email: "badcreated@contractor.example", CreatedAt: "some time ago", LastSignInAt: "1999-12-31T12:00:00Z"},
 			{ID: "user_08", Email: "badsignin@contractor.example", CreatedAt: "1998-01-01T00:00:00Z", LastSignInAt: "of late", Metadata: team("platform")},
 			{ID: "user_09", Email: "no address", CreatedAt: "1999-12-01T00:00:00Z", LastSignInAt: "1999-12-15T00:00:00Z", Metadata: team("search")},

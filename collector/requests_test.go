@@ -2,68 +2,36 @@ package collector_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
-
 	"factory_exporter/collector"
 	"factory_exporter/factoryapi"
 )
 
-func TestRequestMetricsStartAtZero(t *testing.T) {
-	got := read(t, collector.NewRequestMetrics(false))
-	want := samples{"factory_api_requests_total": 0, "factory_api_request_duration_seconds_count": 0, "factory_api_request_duration_seconds_sum": 0}
-	for _, status := range []string{"401", "403", "429", "500", "timeout", "connection", "invalid_response"} {
-		want[errorsOf(status)] = 0
-	}
-	got.Check(t, "at the start", want)
-	if n := testutil.CollectAndCount(collector.NewRequestMetrics(false), "factory_api_errors_total"); n != 7 {
-		t.Errorf("%d statuses, want 7", n)
-	}
-}
-
 func TestRequestMetricsCountByReason(t *testing.T) {
-	for _, tt := range []struct {
-		err  error
-		want string // the status
-	}{
-		{&factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 401}, "401"},
-		{&factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 302, Message: "redirect"}, "302"},
-		{&factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 503, RetryAfter: time.Second}, "503"},
-		{&factoryapi.Error{Kind: factoryapi.KindTimeout, Message: "late"}, "timeout"},
-		{&factoryapi.Error{Kind: factoryapi.KindConnection}, "connection"},
-		{&factoryapi.Error{Kind: factoryapi.KindInvalidResponse, StatusCode: 204}, "invalid_response"},
-		{fmt.Errorf("page 2: %w", &factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: 429}), "429"},
+	m := collector.NewRequestMetrics(false)
+	status := func(code int) error { return &factoryapi.Error{Kind: factoryapi.KindStatus, StatusCode: code} }
+	for _, err := range []error{
+		nil, status(401), status(503), status(302), status(302), fmt.Errorf("page 2: %w", status(429)),
+		&factoryapi.Error{Kind: factoryapi.KindTimeout}, &factoryapi.Error{Kind: factoryapi.KindConnection},
+		&factoryapi.Error{Kind: factoryapi.KindInvalidResponse, StatusCode: 204},
+		context.Canceled, fmt.Errorf("page 2: %w", context.Canceled), // no errors, and without an end
 	} {
-		t.Run(tt.want, func(t *testing.T) {
-			m := collector.NewRequestMetrics(false)
-			m.Observe(factoryapi.UsersEndpoint)(tt.err)
-			m.Observe(factoryapi.UsersEndpoint)(tt.err)
-			m.Observe(factoryapi.UsersEndpoint)(nil)
-			got := read(t, m)
-			got.Check(t, "after two failures and a success", samples{
-				"factory_api_requests_total": 3, errorsOf(tt.want): 2, "factory_api_request_duration_seconds_count": 3,
-			})
-			if n := got.Sum("factory_api_errors_total"); n != 2 {
-				t.Errorf("%v errors in all, want 2", n)
-			}
-		})
-	}
-}
-
-func TestRequestMetricsOfCanceledRequests(t *testing.T) {
-	for _, err := range []error{context.Canceled, fmt.Errorf("page 2: %w", context.Canceled), errors.Join(errors.New("stop"), context.Canceled)} {
-		m := collector.NewRequestMetrics(false)
 		m.Observe(factoryapi.UsersEndpoint)(err)
-		got := read(t, m)
-		got.Check(t, err.Error(), samples{"factory_api_requests_total": 1, "factory_api_request_duration_seconds_count": 0})
-		if n := got.Sum("factory_api_errors_total"); n != 0 {
-			t.Errorf("%v: %v errors", err, n)
-		}
+	}
+	want := samples{"factory_api_requests_total": 11, "factory_api_request_duration_seconds_count": 9}
+	for status, n := range map[string]float64{
+		"401": 1, "503": 1, "302": 2, "429": 1, "timeout": 1, "connection": 1, "invalid_response": 1, "403": 0, "500": 0, "204": absent,
+	} {
+		want[fmt.Sprintf("factory_api_errors_total{status=%q}", status)] = n
+	}
+	got := read(t, m)
+	got.Check(t, "after all of them", want)
+	if n := got.Sum("factory_api_errors_total"); n != 8 {
+		t.Errorf("%v errors in all, want 8", n)
 	}
 }
 
@@ -106,8 +74,4 @@ func TestRequestMetricsDurationIsNativeAndClassic(t *testing.T) {
 			}
 		}
 	})
-}
-
-func errorsOf(status string) string {
-	return fmt.Sprintf("factory_api_errors_total{status=%q}", status)
 }

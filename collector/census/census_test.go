@@ -32,41 +32,26 @@ func TestCensusOfOneUser(t *testing.T) {
 		want                    string // what the user counts as, beside being a user
 	}{
 		{"signed in just now", old, ago(0), "active aged"},
-		{"signed in a nanosecond before the edge", old, ago(week - 1), "active aged"},
 		{"signed in exactly a window ago", old, ago(week), "active aged"},
 		{"signed in a nanosecond after the edge", old, ago(week + 1), "idle aged"},
-		{"signed in a microsecond before the edge", old, ago(week - time.Microsecond), "active aged"},
-		{"signed in a microsecond after the edge", old, ago(week + time.Microsecond), "idle aged"},
-		{"signs in in the future", old, ago(-1), "active aged"},
 		{"signs in in the far future", old, date(9999), "active aged"},
 		{"signed in in the year 1", date(1), date(1), "idle aged"},
-		{"signed in before the account was made", ago(week + 1), old, "idle aged"},
 
 		{"never signed in", old, missing, "idle never"},
 		{"never signed in, created a nanosecond before the window", ago(week + 1), missing, "idle never"},
-		{"never signed in, created in the year 1", date(1), missing, "idle never"},
 		{"created exactly a window ago", ago(week), missing, "new never"},
-		{"created a nanosecond within the window", ago(week - 1), missing, "new never"},
-		{"created just now", ago(0), missing, "new never"},
-		{"created in the future", ago(-1), missing, "new never"},
 		{"created in the far future", date(9999), missing, "new never"},
-		{"created and signed in at once", ago(time.Hour), ago(time.Hour), "active new aged"},
 		{"created and signed in at once, at the edge", ago(week), ago(week), "active new aged"},
 		{"created and signed in at once, before the window", ago(week + 1), ago(week + 1), "idle aged"},
 		{"created before the window, signed in within it", ago(week + 1), ago(week), "active aged"},
-		{"created in the future, signed in in the future", ago(-day), ago(-day), "active new aged"},
 		{"new, signed in before the window only", ago(week), ago(week + 1), "new aged"},
 
 		{"sign-in unreadable", old, unreadable, "badSignIn"},
-		{"sign-in unreadable, new", ago(week), unreadable, "new badSignIn"},
 		{"creation unreadable, active", unreadable, ago(week), "active aged badCreated"},
 		{"creation unreadable, not active", unreadable, ago(week + 1), "aged badCreated"},
 		{"creation unreadable, never signed in", unreadable, missing, "never badCreated"},
-		{"creation missing, active", missing, ago(0), "active aged badCreated"},
-		{"creation missing, not active", missing, old, "aged badCreated"},
 		{"creation missing, never signed in", missing, missing, "never badCreated"},
 		{"nothing readable", unreadable, unreadable, "badCreated badSignIn"},
-		{"creation missing, sign-in unreadable", missing, unreadable, "badCreated badSignIn"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			user := factoryapi.User{ID: "user_1", CreatedAt: tt.createdAt, LastSignInAt: tt.lastSignInAt}
@@ -155,13 +140,10 @@ func TestCensusGroups(t *testing.T) {
 		{"the largest first", 9, []string{"x", "y", "y", "z", "z", "z"}, "z=3 y=2 x=1"},
 		{"those of one size by name", 9, []string{"c", "a", "b", "d", "d"}, "d=2 a=1 b=1 c=1"},
 		{"nobody", 9, nil, ""},
-		{"as many values as the limit", 2, []string{"x", "y", "y"}, "y=2 x=1"},
 		{"one more than the limit", 2, []string{"x", "y", "y", "z"}, "y=2 x=1 (other)=1"},
 		{"a tie at the limit goes by name", 1, []string{"z", "x", "y"}, "x=1 (other)=2"},
-		{"others are summed, however many", 1, []string{"x", "x", "x", "b", "b", "c", "d"}, "x=3 (other)=4"},
 		{"no value does not count towards the limit", 1, []string{"", "", "", "x", "x", "y"}, "x=2 (none)=3 (other)=1"},
 		{"a value named as no value", 9, []string{"(none)", "", "x"}, "x=1 (none)=2"},
-		{"a value named as the others, where there are no others", 9, []string{"(other)", "(other)", "x"}, "x=1 (other)=2"},
 		{"a value named as the others joins them", 1, []string{"(other)", "(other)", "(other)", "x", "x", "y"}, "x=2 (other)=4"},
 		{"limit zero keeps none", 0, []string{"x", "y", ""}, "(none)=1 (other)=2"},
 		{"text is kept as it is", 9, []string{"x y", "\"\n\\"}, "\"\n\\=1 x y=1"},
@@ -239,12 +221,10 @@ func TestCensusLabelValuesAreBoundedValidAndDistinct(t *testing.T) {
 		strings.Repeat("é", size), "x" + strings.Repeat("é", size), strings.Repeat("日", size), "x" + strings.Repeat("🙂", size), // wherever the cut is
 		"an ellipsis…", "…", strings.Repeat("y", 127) + "é",
 	}
-	labels := idsOf(count(census.Config{PerUser: true}, usersWith(values...)...))
 	// A value that is written as a shortened one must not meet it.
-	values = append(values, labels...)
-	labels = idsOf(count(census.Config{PerUser: true}, usersWith(values...)...))
+	values = append(values, labelsOf(values...)...)
 	distinct := map[string]bool{}
-	for _, label := range labels {
+	for _, label := range labelsOf(values...) {
 		distinct[label] = true
 		if len(label) > 128 || !utf8.ValidString(label) {
 			t.Errorf("%d bytes, valid UTF-8 %t: %.200q", len(label), utf8.ValidString(label), label)
@@ -262,19 +242,12 @@ func TestCensusLabelValuesAreBoundedValidAndDistinct(t *testing.T) {
 	}
 }
 
-func usersWith(ids ...string) []factoryapi.User {
-	users := make([]factoryapi.User, len(ids))
-	for i, id := range ids {
-		users[i].ID = id
+// labelsOf are the label values that ids become.
+func labelsOf(ids ...string) (labels []string) {
+	for _, id := range ids {
+		labels = append(labels, count(census.Config{PerUser: true}, factoryapi.User{ID: id}).PerUser[0].ID)
 	}
-	return users
-}
-
-func idsOf(counts census.Counts) (ids []string) {
-	for _, member := range counts.PerUser {
-		ids = append(ids, member.ID)
-	}
-	return ids
+	return labels
 }
 
 // FuzzCensus holds counts against each other, and against a user by user reading of

@@ -23,11 +23,7 @@ func windows(labels ...string) census.Config {
 
 // count counts users at now.
 func count(cfg census.Config, users ...factoryapi.User) census.Counts {
-	return counted(cfg, nil, users...).Counts()
-}
-
-func counted(cfg census.Config, earlier *census.Roster, users ...factoryapi.User) *census.Census {
-	c := census.New(cfg, now, nil, earlier)
+	c := census.New(cfg, now, nil, nil)
 	c.Add(users...)
-	return c
+	return c.Counts()
 }

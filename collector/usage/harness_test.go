@@ -3,8 +3,6 @@ package usage_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -55,17 +53,17 @@ type world struct {
 	config    usage.Config
 	clock     time.Time // of the API
 	views     []*usage.View
-	lines     *[]string // of the log, from warnings on
+	log       *harness.Lines
 }
 
 func newWorld(t testing.TB, workers ...fakeapi.UserWork) *world {
 	t.Helper()
-	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key), lines: new([]string)}
+	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key), log: &harness.Lines{}}
 	w.analytics.Now = func() time.Time { return w.clock }
 	w.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
 	w.api.SetAnalytics(w.analytics)
 	w.source = harness.Client(t, w.api, factoryapi.Config{})
-	w.config = usage.Config{Windows: []int{1, 7, 30, 90}, Logger: slog.New(recorder{lines: w.lines})}
+	w.config = usage.Config{Windows: []int{1, 7, 30, 90}, Logger: w.log.Logger()}
 	w.restart()
 	return w
 }
@@ -114,29 +112,4 @@ func shown(v *usage.View) string {
 		}
 	}
 	return text
-}
-
-// recorder is a slog.Handler that keeps warnings and errors.
-type recorder struct{ lines *[]string }
-
-func (r recorder) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
-func (r recorder) WithAttrs([]slog.Attr) slog.Handler               { panic("not used") }
-func (r recorder) WithGroup(string) slog.Handler                    { panic("not used") }
-func (r recorder) Handle(_ context.Context, record slog.Record) error {
-	line := record.Message
-	record.Attrs(func(attr slog.Attr) bool { line += " " + attr.String(); return true })
-	*r.lines = append(*r.lines, line)
-	return nil
-}
-
-// checkLines fails unless the log has these lines, of which parts are given.
-func (w *world) checkLines(t *testing.T, parts ...string) {
-	t.Helper()
-	ok := len(*w.lines) == len(parts)
-	for i := range parts {
-		ok = ok && strings.Contains((*w.lines)[i], parts[i])
-	}
-	if !ok {
-		t.Errorf("logs %q, want lines with %q", *w.lines, parts)
-	}
 }
