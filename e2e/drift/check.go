@@ -32,18 +32,26 @@ type Checker struct {
 	Known Series
 	// Used are the names of the metrics in the expressions checked so far.
 	Used map[string]bool
+	// Grouped are the labels by which the rules checked so far group what they record.
+	Grouped map[string][]string
 }
 
 // NewChecker returns a checker that knows these series.
 func NewChecker(known Series) *Checker {
-	return &Checker{Known: known, Used: map[string]bool{}}
+	return &Checker{Known: known, Used: map[string]bool{}, Grouped: map[string][]string{}}
 }
 
 // Check returns what is wrong with an expression.
 func (c *Checker) Check(expr string) error {
+	_, err := c.check(expr)
+	return err
+}
+
+// check also returns the labels by which the expression groups.
+func (c *Checker) check(expr string) (grouping []string, err error) {
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expr)
 	if err != nil {
-		return fmt.Errorf("%w\n\t%s", err, expr)
+		return nil, fmt.Errorf("%w\n\t%s", err, expr)
 	}
 	var problems []error
 	parser.Inspect(parsed, func(node parser.Node, _ []parser.Node) error {
@@ -51,14 +59,15 @@ func (c *Checker) Check(expr string) error {
 		case *parser.VectorSelector:
 			problems = append(problems, c.checkSelector(node))
 		case *parser.AggregateExpr:
+			grouping = append(grouping, node.Grouping...)
 			problems = append(problems, c.checkGrouping(node))
 		}
 		return nil
 	})
 	if err := errors.Join(problems...); err != nil {
-		return fmt.Errorf("%w\n\t%s", err, expr)
+		return nil, fmt.Errorf("%w\n\t%s", err, expr)
 	}
-	return nil
+	return grouping, nil
 }
 
 func (c *Checker) checkSelector(selector *parser.VectorSelector) error {

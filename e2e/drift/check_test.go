@@ -21,6 +21,8 @@ func known() drift.Series {
 		"latency":         {"job": nil},
 		"requests_total":  {"job": nil, "status": nil},
 		"listing_version": {"job": nil, "version": nil},
+
+		"factory_users_joined_total": {"job": nil},
 	}
 }
 
@@ -95,7 +97,8 @@ const dashboard = `{
 		{"title": "Text of $1", "type": "text"},
 		{"title": "One of $team", "targets": [
 			{"refId": "A", "expr": "seats{job=~\"$job\"}", "instant": true, "legendFormat": "{{job}} {{ instance }}"},
-			{"refId": "B", "expr": "members{job=~\"$job\", window=\"$window\"} * ${price}"}
+			{"refId": "B", "expr": "members{job=~\"$job\", window=\"$window\"} * ${price}"},
+			{"refId": "C", "expr": "job:members:max{job=~\"$job\", window=~\"$window\"}"}
 		]},
 		{"title": "Row", "type": "row", "panels": [{"title": "Two", "targets": [{"expr": "max by (job) (max_over_time(latency{job=~\"$job\"}[$__range]))", "legendFormat": "{{job}}"}]}]}
 	]}`
@@ -108,12 +111,12 @@ func TestDashboardsAreReadAsGrafanaReadsThem(t *testing.T) {
 	}
 	want := []string{
 		`changes(seats{job=~"$job"}[5m]) > 0`, `seats{job=~"$job"}`, `members{job=~"$job", window="$window"} * ${price}`,
-		`max by (job) (max_over_time(latency{job=~"$job"}[$__range]))`,
+		`job:members:max{job=~"$job", window=~"$window"}`, `max by (job) (max_over_time(latency{job=~"$job"}[$__range]))`,
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("queries %q, want %q", got, want)
 	}
-	if q := d.Queries; !q[1].Instant || q[2].Instant || q[1].Panel != q[2].Panel || q[2].Panel == q[3].Panel || !strings.Contains(q[1].Where, `"One of $team"`) {
+	if q := d.Queries; !q[1].Instant || q[2].Instant || q[1].Panel != q[2].Panel || q[2].Panel == q[4].Panel || !strings.Contains(q[1].Where, `"One of $team"`) {
 		t.Errorf("queries are of %+v", q)
 	}
 	got = nil
@@ -137,9 +140,20 @@ func TestDashboardsAreReadAsGrafanaReadsThem(t *testing.T) {
 	if options := d.Variables[5].Options(); !slices.Equal(options, []string{"7d", "30d"}) {
 		t.Errorf("options %q", options)
 	}
-	if err := d.Check(drift.NewChecker(known()), []string{"one"}); err != nil {
+	if err := d.Check(checker(t), []string{"one"}); err != nil {
 		t.Error(err)
 	}
+}
+
+// checker knows a rule as well.
+func checker(t *testing.T) *drift.Checker {
+	t.Helper()
+	c := drift.NewChecker(known())
+	rule := drift.Rule{Record: "job:members:max", Expr: "max by (job, window) (members)"}
+	if err := rule.Check(c); err != nil {
+		t.Error(err)
+	}
+	return c
 }
 
 func TestCheckFindsWhatIsWrongInADashboard(t *testing.T) {
@@ -156,7 +170,10 @@ func TestCheckFindsWhatIsWrongInADashboard(t *testing.T) {
 		{`/d/one`, `/d/two`, "/d/two: no dashboard has this UID"},
 		{`members{job=~\"$job\"`, `members{job=\"$team\"`, `"One of $team".targets[1]: members{job="$team",window="$window"} does not choose by $job`},
 		{`"seats{`, `"sum(rate(requests_total{job=~\"$job\"}[5m])) + sum(seats{job=~\"$job\"}) + seats{`, "seats{job=~\"$job\"} is added up over replicas"},
-		{`, window=\"$window\"`, ``, "does not choose by $window"},
+		{`"seats{`, `"count(seats{job=~\"$job\"}) + seats{`, "seats{job=~\"$job\"} is added up over replicas"},
+		{`"seats{`, `"sum(increase(factory_users_joined_total{job=~\"$job\"}[1h])) + seats{`, "is added up over replicas"},
+		{`, window=\"$window\"`, ``, "members{job=~\"$job\"} does not choose by $window"},
+		{`, window=~\"$window\"`, ``, "job:members:max{job=~\"$job\"} does not choose by $window"},
 		{`by (job) (max_over_time`, `by (le) (max_over_time`, "the panel shows label job, which is not kept"},
 		{`$__range`, `$__ranges`, "$__ranges is not a variable"},
 	} {
@@ -165,7 +182,7 @@ func TestCheckFindsWhatIsWrongInADashboard(t *testing.T) {
 			t.Errorf("%s is not in the dashboard", test.old)
 		}
 		d := must(drift.ReadDashboards(write(t, "a.json", text)))(t)[0]
-		if err := d.Check(drift.NewChecker(known()), []string{"one"}); err == nil || !strings.Contains(err.Error(), test.problem) {
+		if err := d.Check(checker(t), []string{"one"}); err == nil || !strings.Contains(err.Error(), test.problem) {
 			t.Errorf("%s in place of %s: %v", test.new, test.old, err)
 		}
 	}

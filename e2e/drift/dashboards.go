@@ -232,7 +232,7 @@ func (d *Dashboard) checkChoice(c *Checker, q Query) error {
 					problems = append(problems, fmt.Errorf("%s does not choose by $%s", node, v.Name))
 				}
 			}
-			if !strings.HasSuffix(node.Name, "_in_progress") && addedUp(path) {
+			if !strings.HasSuffix(node.Name, "_in_progress") && addedUp(node.Name, path) {
 				problems = append(problems, fmt.Errorf("%s is added up over replicas", node))
 			}
 		}
@@ -246,17 +246,18 @@ func (d *Dashboard) checkChoice(c *Checker, q Query) error {
 	return errors.Join(problems...)
 }
 
-// addedUp reports whether a series is summed by the first aggregation around it. Replicas
-// expose the same numbers; only what each of them does may be added up.
-func addedUp(path []parser.Node) bool {
+// addedUp reports whether a series is summed or counted by the first aggregation around
+// it. Replicas expose the same numbers, and see the same members come and go; only what
+// each of them does may be added up.
+func addedUp(name string, path []parser.Node) bool {
 	for _, node := range slices.Backward(path) {
 		switch node := node.(type) {
 		case *parser.Call:
-			if node.Func.Name == "increase" || node.Func.Name == "rate" {
+			if (node.Func.Name == "increase" || node.Func.Name == "rate") && !strings.HasPrefix(name, "factory_users_") {
 				return false
 			}
 		case *parser.AggregateExpr:
-			return node.Op == parser.SUM
+			return node.Op == parser.SUM || node.Op == parser.COUNT
 		}
 	}
 	return false
@@ -264,11 +265,12 @@ func addedUp(path []parser.Node) bool {
 
 // chooses reports whether a selector has the value of a variable. It need not where its
 // series have no such label, and where it has a fixed value or groups by the label, of
-// which all values are known.
+// which all values are known. What a rule makes has the labels of its organization, and
+// those by which the rule groups.
 func (c *Checker) chooses(selector *parser.VectorSelector, path []parser.Node, variable string) bool {
 	has := c.Known[selector.Name]
 	values, ok := has[variable]
-	if !ok && (has != nil || !slices.Contains([]string{"cluster", "namespace", "job"}, variable)) {
+	if !ok && (has != nil || !slices.Contains(append(c.Grouped[selector.Name], "cluster", "namespace", "job"), variable)) {
 		return true
 	}
 	for _, m := range selector.LabelMatchers {

@@ -44,9 +44,11 @@ func (r *Rule) Check(c *Checker) error {
 	} else { // it may ask whether it fires already
 		c.Known["ALERTS"] = nil
 	}
-	if err := c.Check(r.Expr); err != nil {
+	grouping, err := c.check(r.Expr)
+	if err != nil {
 		return fmt.Errorf("rule %s: %w", r.Alert+r.Record, err)
 	}
+	c.Grouped[r.Record] = append(c.Grouped[r.Record], grouping...)
 	return nil
 }
 
