@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -24,9 +22,6 @@ import (
 
 const scrapeRequest = "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n"
 
-// stopTime is how long the exporter may take to end, whatever hangs.
-const stopTime = 5 * time.Second
-
 func TestLogReaderThatGoesIsNotTheEnd(t *testing.T) {
 	t.Parallel()
 	api := newAPI()
@@ -37,13 +32,13 @@ func TestLogReaderThatGoesIsNotTheEnd(t *testing.T) {
 	for _, status := range []int{401, 403, 404, 500, 502} { // each is a line
 		api.ClearFaults()
 		api.Inject(fakeapi.Fault{Serve: fakeapi.Status(status)})
-		if up, ok := p.scrape(t)["factory_up"]; !ok || up != 0 {
+		if up, ok := p.Scrape(t)["factory_up"]; !ok || up != 0 {
 			t.Fatalf("factory_up is %g (there: %t), want 0", up, ok)
 		}
 	}
 	api.ClearFaults()
-	checkListed(t, "without a log", p.scrape(t))
-	p.stop(t)
+	checkListed(t, "without a log", p.Scrape(t))
+	stop(t, p, syscall.SIGTERM)
 }
 
 func TestKeyFileOnAMountThatHangsDoesNoHarm(t *testing.T) {
@@ -70,11 +65,7 @@ func TestKeyFileOnAMountThatHangsDoesNoHarm(t *testing.T) {
 	if complaints := strings.Count(log, "Cannot read the API key file"); complaints != 1 || !strings.Contains(log, says) {
 		t.Errorf("the log complains %d times, want once about %q:\n%s", complaints, says, log)
 	}
-	begin := time.Now()
-	p.Stop(t)
-	if took := time.Since(begin); took > stopTime {
-		t.Errorf("it took %s to stop", took)
-	}
+	stop(t, p, syscall.SIGTERM)
 
 	// It does not start with such a file, and says so.
 	p = process.Start(t, nil, exporter, "--web.listen-address=127.0.0.1:0", "--factory.url="+api, "--factory.api-key-file="+keyFile)
@@ -118,78 +109,37 @@ func TestStopTakesNotLongWhateverHangs(t *testing.T) {
 	api := fakeapi.NewServer(fakeapi.NewOrganization(fakeapi.Generate(10_000, 1, time.Now())...), harness.Key)
 	p, log := startWithLog(t, serve(t, api), "--collector.per-user", "--log.level=debug")
 	defer log.Close()
-	p.scrape(t)
+	p.Scrape(t)
 	api.Inject(fakeapi.Fault{Serve: fakeapi.Hang()})
 	for range 10 {
-		send(t, dial(t, p.address), strings.TrimSuffix(scrapeRequest, "\r\n")+"X-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n") // old numbers, unread
-		send(t, dial(t, p.address), scrapeRequest)
-		send(t, dial(t, p.address), "GET /metrics HTTP/1.1\r\n")
+		send(t, dial(t, p.Address), strings.TrimSuffix(scrapeRequest, "\r\n")+"X-Prometheus-Scrape-Timeout-Seconds: 1\r\n\r\n") // old numbers, unread
+		send(t, dial(t, p.Address), scrapeRequest)
+		send(t, dial(t, p.Address), "GET /metrics HTTP/1.1\r\n")
 	}
-	p.scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", "2") // by now the others wait or are not read
-	p.stop(t)
+	p.Scrape(t, "X-Prometheus-Scrape-Timeout-Seconds", "2") // by now the others wait or are not read
+	stop(t, p, syscall.SIGTERM)
 }
 
-// loggingProcess is an exporter whose log goes to a pipe of the test, which has to read
-// it.
-type loggingProcess struct {
-	cmd     *exec.Cmd
-	address string
-}
-
-// startWithLog starts the exporter and reads its log until it listens.
-func startWithLog(t *testing.T, apiURL string, args ...string) (*loggingProcess, io.Closer) {
+// startWithLog starts the exporter, whose log goes to a pipe of the test, and reads the log
+// until it listens.
+func startWithLog(t *testing.T, apiURL string, args ...string) (*process.Process, io.Closer) {
 	t.Helper()
 	log, stderr, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &loggingProcess{cmd: exec.Command(exporter, append(args, "--web.listen-address=127.0.0.1:0", "--factory.url="+apiURL)...)}
-	p.cmd.Env = append(os.Environ(), "FACTORY_API_KEY="+harness.Key)
-	p.cmd.Stderr = stderr
-	err = p.cmd.Start()
+	p := process.StartLoggingTo(t, stderr, []string{"FACTORY_API_KEY=" + harness.Key}, exporter,
+		append(args, "--web.listen-address=127.0.0.1:0", "--factory.url="+apiURL)...)
 	stderr.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if p.cmd.ProcessState == nil {
-			_ = p.cmd.Process.Kill() // the test has failed
-			_ = p.cmd.Wait()
-		}
-	})
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		if found := regexp.MustCompile(`"Listening on" address=(\S+)`).FindStringSubmatch(lines.Text()); found != nil {
-			p.address = found[1]
+			p.Address = found[1]
 			return p, log
 		}
 	}
 	t.Fatalf("it does not listen: %v", lines.Err())
 	return nil, nil
-}
-
-func (p *loggingProcess) scrape(t *testing.T, header ...string) harness.Samples {
-	t.Helper()
-	status, body := process.Get(t, http.DefaultClient, "http://"+p.address+"/metrics", header...)
-	if status != http.StatusOK {
-		t.Fatalf("scrape: status %d", status)
-	}
-	return harness.Parse(t, body)
-}
-
-// stop ends the process with SIGTERM, which must be quick and a success.
-func (p *loggingProcess) stop(t *testing.T) {
-	t.Helper()
-	begin := time.Now()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
-	}
-	if took := time.Since(begin); took > stopTime {
-		t.Errorf("it took %s to stop", took)
-	}
 }
 
 // script returns a program that runs a line of the shell and then becomes the exporter.

@@ -1,16 +1,13 @@
 package process_test
 
 import (
-	"crypto/tls"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,26 +34,19 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 		// of the machine.
 		{"a hang inside the body", fakeapi.HangInBody(), "timeout", patience},
 	}
-	authority := newAuthority(t)
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
 			t.Parallel()
 			api := newAPI()
-			protocols := make(chan string, 100)
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				protocols <- r.Proto
-				api.ServeHTTP(w, r)
-			}))
-			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-			if scheme == "https" {
-				server.EnableHTTP2 = true // which the exporter does not speak
-				server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}}
-				server.StartTLS()
+			url, trust := "", ""
+			if scheme == "http" {
+				url = serve(t, api)
 			} else {
-				server.Start()
+				var server *httptest.Server
+				server, trust = serveTLS(t, api)
+				url = server.URL
 			}
-			t.Cleanup(server.Close)
-			p := start(t, server.URL, []string{"SSL_CERT_FILE=" + authority.file},
+			p := start(t, url, []string{trust},
 				"--factory.max-retries=0", "--factory.request-timeout="+patience.String(), "--collector.max-stale=0s", "--log.level=debug")
 			last := p.Scrape(t)
 			checkListed(t, "at first", last)
@@ -75,11 +65,6 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 				last = p.Scrape(t)
 				checkListed(t, row.name+", afterwards", last)
 			}
-			for range len(protocols) {
-				if protocol := <-protocols; protocol != "HTTP/1.1" {
-					t.Errorf("the API was asked with %s", protocol)
-				}
-			}
 			if requests := elsewhere.Stats().Requests; requests != 0 {
 				t.Errorf("the other host got %d requests", requests)
 			}
@@ -89,61 +74,25 @@ func TestFaultsOnTheNetwork(t *testing.T) {
 	}
 }
 
-// What fails before HTTP begins gets its error from the network here, and recovers when
-// the cause is mended.
+// What fails before HTTP begins gets its error from the network here.
 func TestConnectionsThatFail(t *testing.T) {
 	t.Parallel()
-	authority := newAuthority(t)
 	api := newAPI()
-
-	// withCertificate serves the API with a bad certificate until that is mended.
-	withCertificate := func(bad tls.Certificate) func(*testing.T) (string, func()) {
-		return func(t *testing.T) (string, func()) {
-			var mended atomic.Bool
-			server := httptest.NewUnstartedServer(api)
-			server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-			server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}}
-			server.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-				if mended.Load() {
-					return nil, nil
-				}
-				return &tls.Config{Certificates: []tls.Certificate{bad}}, nil
-			}
-			server.StartTLS()
-			t.Cleanup(server.Close)
-			return server.URL, func() { mended.Store(true) }
-		}
-	}
-	for _, test := range []struct {
-		name  string
-		serve func(*testing.T) (url string, mend func()) // mend is nil where that is in nobody's hands
-		want  string                                     // in the log
-	}{
+	server, trust := serveTLS(t, api)
+	for _, test := range []struct{ name, url, trust, want string }{
 		// A label of a name has 63 letters at most: no resolver needs to be asked, and
 		// none is.
-		{"a name that nobody can have", func(*testing.T) (string, func()) {
-			return "https://" + strings.Repeat("a", 64) + ".invalid", nil
-		}, "no such host"},
-		{"a certificate of an unknown authority", withCertificate(newAuthority(t).issue(t, "127.0.0.1")), "x509"},
-		{"a certificate of another host", withCertificate(authority.issue(t, "elsewhere.example")), "x509"},
-		{"plain HTTP where TLS is expected", func(t *testing.T) (string, func()) {
-			return "https" + strings.TrimPrefix(serve(t, api), "http"), nil
-		}, "TLS handshake"},
+		{"a name that nobody can have", "https://" + strings.Repeat("a", 64) + ".invalid", trust, "no such host"},
+		{"a certificate of an unknown authority", server.URL, "", "x509"},
+		{"a certificate of another host", strings.Replace(server.URL, "127.0.0.1", "localhost", 1), trust, "x509"},
+		{"plain HTTP where TLS is expected", strings.Replace(serve(t, api), "http:", "https:", 1), trust, "TLS handshake"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			url, mend := test.serve(t)
-			p := start(t, url, []string{"SSL_CERT_FILE=" + authority.file}, "--factory.max-retries=1", "--log.level=debug")
+			p := start(t, test.url, []string{test.trust}, "--factory.max-retries=1", "--log.level=debug")
 			s := p.Scrape(t)
-			checkNotListed(t, "at first", s)
-			if s["factory_api_requests_total"] != 2 || s[`factory_api_errors_total{status="connection"}`] != 2 {
-				t.Errorf("%g of %g requests failed to connect, want 2 of 2",
-					s[`factory_api_errors_total{status="connection"}`], s["factory_api_requests_total"])
-			}
-			if mend != nil {
-				mend()
-				checkListed(t, "mended", p.Scrape(t))
-			}
+			checkNotListed(t, "the scrape", s)
+			s.Check(t, "the scrape", harness.Samples{"factory_api_requests_total": 2, `factory_api_errors_total{status="connection"}`: 2})
 			p.Stop(t)
 			if log := p.Stderr.String(); !strings.Contains(log, test.want) {
 				t.Errorf("the log lacks %q:\n%s", test.want, log)
@@ -155,12 +104,7 @@ func TestConnectionsThatFail(t *testing.T) {
 
 func TestProxyDoesNotSeeTheKey(t *testing.T) {
 	t.Parallel()
-	authority := newAuthority(t)
-	api := httptest.NewUnstartedServer(newAPI())
-	api.TLS = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "api.factory.example")}}
-	api.StartTLS()
-	t.Cleanup(api.Close)
-
+	api, trust := serveTLS(t, newAPI())
 	var mu sync.Mutex
 	var seen []string
 	proxy := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -169,16 +113,14 @@ func TestProxyDoesNotSeeTheKey(t *testing.T) {
 		mu.Unlock()
 		tunnel(w, api.Listener.Addr().String())
 	}))
-	p := start(t, "https://api.factory.example",
-		[]string{"SSL_CERT_FILE=" + authority.file, "HTTPS_PROXY=" + proxy, "NO_PROXY=", "https_proxy=", "no_proxy="},
+	p := start(t, "https://api.example.com",
+		[]string{trust, "HTTPS_PROXY=" + proxy, "NO_PROXY=", "https_proxy=", "no_proxy="},
 		"--factory.max-retries=0", "--factory.page-size=10")
-	if s := p.Scrape(t); s["factory_up"] != 1 || s["factory_users"] != 40 || s["factory_api_requests_total"] != 4 {
-		t.Errorf("factory_up is %g, factory_users is %g, in %g requests; want 1 and 40 in 4", s["factory_up"], s["factory_users"], s["factory_api_requests_total"])
-	}
+	p.Scrape(t).Check(t, "by the proxy", harness.Samples{"factory_up": 1, "factory_users": 40, "factory_api_requests_total": 4})
 	p.Stop(t)
 	mu.Lock()
 	defer mu.Unlock()
-	if len(seen) != 1 || !strings.HasPrefix(seen[0], "CONNECT api.factory.example:443 ") {
+	if len(seen) != 1 || !strings.HasPrefix(seen[0], "CONNECT api.example.com:443 ") {
 		t.Errorf("the proxy was asked %q, want one CONNECT for the whole listing", seen)
 	}
 	harness.CheckNoKey(t, "the proxy", strings.Join(seen, "\n"), harness.Key)

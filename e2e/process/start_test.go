@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"factory_exporter/e2e/internal/process"
 )
@@ -16,11 +15,7 @@ func TestInterruptEndsIt(t *testing.T) {
 	t.Parallel()
 	p := process.Serve(t, nil, exporter, "--demo")
 	p.Scrape(t)
-	begin := time.Now()
-	p.Signal(t, syscall.SIGINT)
-	if code, took := p.Wait(t), time.Since(begin); code != 0 || took > stopTime {
-		t.Errorf("exit code %d after %s", code, took)
-	}
+	stop(t, p, syscall.SIGINT)
 }
 
 func TestVersionIsToldEverywhere(t *testing.T) {

@@ -29,14 +29,7 @@ func TestReadingThatHangsWhenTheProcessEnds(t *testing.T) {
 	if up, ok := p.Scrape(t)["factory_usage_up"]; up != 0 || !ok {
 		t.Errorf("factory_usage_up is %g, there: %t", up, ok)
 	}
-	begin := time.Now()
-	p.Signal(t, syscall.SIGTERM)
-	if code := p.Wait(t); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("it took %s to stop", took)
-	}
+	stop(t, p, syscall.SIGTERM)
 }
 
 // Whatever the analytics of a large organization send, the exporter takes less than

@@ -1,93 +1,41 @@
 package process_test
 
 import (
-	"bufio"
-	"crypto/tls"
-	"fmt"
-	"io"
-	"net"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"factory_exporter/e2e/internal/process"
 )
 
+// More is for the tests of the toolkit.
 func TestWebConfigurationTurnsOnTLSAndAuthentication(t *testing.T) {
 	t.Parallel()
-	api := serve(t, newAPI())
-	authority := newAuthority(t)
+	server, _ := serveTLS(t, nil) // for its certificate
+	key, err := x509.MarshalPKCS8PrivateKey(server.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	writeCertificate(t, filepath.Join(dir, "server.pem"), authority.issue(t, "127.0.0.1"))
-	var (
-		overTLS      = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.pem\n"
-		knownClients = overTLS + "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: " + authority.file + "\n"
-		// The password is "open sesame", hashed with bcrypt.
-		knownUsers = overTLS + "basic_auth_users:\n  prometheus: $2a$04$iQum9a1KM3Rvi6LBQoMup.1EJcNvTzaGf1XnFQF6ITraS/12JGka6\n"
-	)
-	exporters := map[string]string{} // addresses, by configuration
-	for i, config := range []string{overTLS, knownClients, knownUsers} {
-		file := filepath.Join(dir, fmt.Sprintf("web%d.yml", i))
-		writeFile(t, file, config)
-		exporters[config] = start(t, api, nil, "--web.config.file="+file).Address
+	config := filepath.Join(dir, "web.yml")
+	writeFile(t, filepath.Join(dir, "cert.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	writeFile(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+	// The password is "open sesame", hashed with bcrypt.
+	writeFile(t, config, `tls_server_config: {cert_file: cert.pem, key_file: key.pem}
+basic_auth_users: {prometheus: $2a$04$iQum9a1KM3Rvi6LBQoMup.1EJcNvTzaGf1XnFQF6ITraS/12JGka6}`)
+	p := start(t, serve(t, newAPI()), nil, "--web.config.file="+config)
+	for password, want := range map[string]int{"open sesame": http.StatusOK, "open barley": http.StatusUnauthorized} {
+		authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte("prometheus:"+password))
+		status, body := process.Get(t, server.Client(), "https://"+p.Address+"/metrics", "Authorization", authorization)
+		if status != want || strings.Contains(body, "\nfactory_up 1\n") != (want == http.StatusOK) {
+			t.Errorf("%s: status %d, want %d, with numbers if 200:\n%.500s", password, status, want, body)
+		}
 	}
-
-	client := func(certificates ...tls.Certificate) *http.Client {
-		transport := &http.Transport{
-			TLSClientConfig:   &tls.Config{RootCAs: authority.pool(), Certificates: certificates},
-			ForceAttemptHTTP2: true,
-		}
-		t.Cleanup(transport.CloseIdleConnections)
-		return &http.Client{Transport: transport}
+	if status, _ := process.Get(t, http.DefaultClient, p.URL()+"/metrics"); status != http.StatusBadRequest {
+		t.Errorf("plain HTTP: status %d, want 400", status)
 	}
-	// More is for the tests of the toolkit.
-	for _, test := range []struct {
-		name, config, password string
-		client                 *http.Client
-		status                 int // 0: there is no connection
-	}{
-		{"TLS", overTLS, "", client(), 200},
-		{"TLS with a client certificate", knownClients, "", client(authority.issue(t, "prometheus")), 200},
-		{"TLS without the client certificate", knownClients, "", client(), 0},
-		{"basic authentication", knownUsers, "open sesame", client(), 200},
-		{"wrong password", knownUsers, "open barley", client(), 401},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			request, err := http.NewRequest(http.MethodGet, "https://"+exporters[test.config]+"/metrics", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if test.password != "" {
-				request.SetBasicAuth("prometheus", test.password)
-			}
-			response, err := test.client.Do(request)
-			if err != nil {
-				if test.status != 0 {
-					t.Error(err)
-				}
-				return
-			}
-			defer response.Body.Close()
-			body, err := io.ReadAll(response.Body)
-			if err != nil || response.StatusCode != test.status || response.ProtoMajor != 2 || strings.Contains(string(body), "factory_up 1") != (test.status == 200) {
-				t.Errorf("status %d over %s, error %v, want %d over HTTP/2, with numbers if 200", response.StatusCode, response.Proto, err, test.status)
-			}
-		})
-	}
-
-	t.Run("plain HTTP on the TLS port", func(t *testing.T) {
-		conn, err := net.Dial("tcp", exporters[overTLS])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		fmt.Fprint(conn, "GET /metrics HTTP/1.1\r\nHost: exporter\r\n\r\n")
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusBadRequest {
-			t.Errorf("status %d, want 400", response.StatusCode)
-		}
-	})
 }

@@ -2,12 +2,14 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,9 +77,15 @@ type Process struct {
 
 // Start starts a program. Its environment is that of the test, without variables of the
 // exporter, and with those in env ("NAME=value"). At the end of the test the program is
-// stopped as by Stop, unless it has ended before, and its output is shown if the test
-// failed.
+// stopped as by Stop, unless it has ended before. If the test failed, the end of its output
+// is shown, and the rest is left in files.
 func Start(t testing.TB, env []string, program string, args ...string) *Process {
+	t.Helper()
+	return StartLoggingTo(t, nil, env, program, args...)
+}
+
+// StartLoggingTo is Start for a program whose log goes to a file of the test.
+func StartLoggingTo(t testing.TB, log *os.File, env []string, program string, args ...string) *Process {
 	t.Helper()
 	p := &Process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
 	for _, variable := range os.Environ() {
@@ -91,7 +99,7 @@ func Start(t testing.TB, env []string, program string, args ...string) *Process 
 	defer stdout.Close()
 	p.Stderr, stderr = newOutput(t)
 	defer stderr.Close()
-	p.cmd.Stdout, p.cmd.Stderr = stdout, stderr
+	p.cmd.Stdout, p.cmd.Stderr = stdout, cmp.Or(log, stderr)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -100,11 +108,12 @@ func Start(t testing.TB, env []string, program string, args ...string) *Process 
 		_ = p.cmd.Wait() // ProcessState has the result
 	}()
 	t.Cleanup(func() {
+		end := p.Stdout.end() + p.Stderr.end() // without what it writes when it stops
 		if !p.Exited() {
 			p.Stop(t)
 		}
 		if t.Failed() {
-			t.Logf("%s\nstdout:\n%s\nstderr:\n%s", p.cmd, p.Stdout, p.Stderr)
+			t.Logf("%s\n%s", p.cmd, end)
 		}
 	})
 	return p
@@ -226,11 +235,27 @@ type Output struct{ path string }
 // newOutput returns an Output, and the file to give to the program and to close then.
 func newOutput(t testing.TB) (*Output, *os.File) {
 	t.Helper()
-	file, err := os.CreateTemp(t.TempDir(), "output")
+	file, err := os.CreateTemp("", "factory_exporter-output-") //nolint:usetesting // it is kept if the test fails
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			os.Remove(file.Name())
+		}
+	})
 	return &Output{file.Name()}, file
+}
+
+// end is the last lines of the output, and where all of it is. It is empty if there is none.
+func (o *Output) end() string {
+	const most = 20
+	lines := slices.Collect(strings.Lines(o.String()))
+	if len(lines) == 0 {
+		return ""
+	}
+	last := lines[max(0, len(lines)-most):]
+	return fmt.Sprintf("the last %d of %d lines of %s:\n%s", len(last), len(lines), o.path, strings.Join(last, ""))
 }
 
 // String returns all of the output.
