@@ -100,6 +100,32 @@ func TestAlertOnSeatsReachesAlertmanagerAndResolves(t *testing.T) {
 	prometheus.becomes(t, fmt.Sprintf("factory_users == %d and factory_seat_limit == %d", limit+5, 2*limit))
 }
 
+func TestReplicasRaiseOneAlert(t *testing.T) {
+	t.Parallel()
+	const alert = "FactorySeatLimitReached"
+	org := newOrganization(t, 100)
+	replicas := exporters{
+		"a": startExporter(t, org, "--factory.seat-limit=150"),
+		"b": startExporter(t, org, "--factory.seat-limit=150"),
+	}
+	pager := startPager(t, eachByItself)
+	prometheus := startPrometheus(t, prometheusOptions{exporters: replicas, rules: impatientRules(t), alertmanager: pager.Process})
+	prometheus.becomes(t, "count(count_over_time((factory_users == 100)[1m:1s]) >= 5) == 2")
+	prometheus.holds(t, `absent(ALERTS{alertname="`+alert+`"})`) // there are seats for the members, though not for twice as many
+
+	org.join(50)
+	pager.pages(t, alert, "firing", 1)
+	replicas["a"].Stop(t)
+	prometheus.becomes(t, `up{instance="a"} == 0`)
+	prometheus.becomes(t, `count_over_time(up{instance="a"}[5s]) - sum_over_time(up{instance="a"}[5s]) >= 4`) // long enough for an alert
+	prometheus.holds(t, `ALERTS{alertname="`+alert+`", alertstate="firing"}`)                                 // the other replica is enough
+	prometheus.holds(t, `absent(ALERTS{alertname="FactoryExporterDown"})`)
+	prometheus.holds(t, `max_over_time(max(count by (alertname) (ALERTS{alertstate="firing"}))[1m:1s]) == 1`)
+	if pages := pager.pages(t, alert, "firing", 1); len(pages) != 1 {
+		t.Errorf("told %d times: %v", len(pages), pages)
+	}
+}
+
 // The route of the quickstart, which does not wait here before it sends.
 func route(t *testing.T) string {
 	t.Helper()
@@ -125,7 +151,10 @@ func TestKeyThatExpiresIsToldOnceUntilItIsRenewed(t *testing.T) {
 	}
 
 	org.api.SetKey("fk-next")
-	pager.pages(t, "FactoryKeyRejected", "firing", 1)
+	rejected := pager.pages(t, "FactoryKeyRejected", "firing", 1)[0]
+	if rejected.Labels["status"] != "401" || rejected.Labels["severity"] != "warning" {
+		t.Errorf("labels %v", rejected.Labels)
+	}
 	prometheus.becomes(t, `ALERTS{alertname="FactoryListingFailing", alertstate="firing"}`)
 	pager.becomes(t, "FactoryListingFailing", "suppressed")
 	pager.becomes(t, "FactorySeatLimitReached", "active") // by the last numbers
@@ -133,6 +162,7 @@ func TestKeyThatExpiresIsToldOnceUntilItIsRenewed(t *testing.T) {
 	replaceFile(t, keyFile, "fk-next")
 	pager.pages(t, "FactoryKeyRejected", "resolved", 1)
 	prometheus.becomes(t, `absent(ALERTS{alertname=~"FactoryKeyRejected|FactoryListingFailing"})`)
+	prometheus.holds(t, "changes(process_start_time_seconds[10m]) == 0")
 	pager.mu.Lock()
 	defer pager.mu.Unlock()
 	told := map[string]bool{}
@@ -142,6 +172,18 @@ func TestKeyThatExpiresIsToldOnceUntilItIsRenewed(t *testing.T) {
 	want := map[string]bool{"firing FactorySeatLimitReached": true, "firing FactoryKeyRejected": true, "resolved FactoryKeyRejected": true}
 	if !maps.Equal(told, want) {
 		t.Errorf("told of %v", told)
+	}
+}
+
+// replaceFile puts another content in place of a file's, at once.
+func replaceFile(t *testing.T, file, content string) {
+	t.Helper()
+	next := file + ".next"
+	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, file); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -2,8 +2,6 @@ package e2e_test
 
 import (
 	"net/http"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"factory_exporter/factoryapi/fakeapi"
@@ -57,44 +55,4 @@ func TestFailingAPIMakesNumbersOldAndThenAbsent(t *testing.T) {
 	prometheus.becomes(t, "factory_users == 120 and factory_up == 1")
 	prometheus.becomes(t, `absent(ALERTS{alertname="FactoryListingFailing"})`)
 	prometheus.holds(t, `changes(ALERTS_FOR_STATE{alertname="FactorySeatLimitReached"}[10m]) == 0`)
-}
-
-func TestRejectedKeyAlertsUntilItIsReplaced(t *testing.T) {
-	t.Parallel()
-	org := newOrganization(t, 120)
-	keyFile := filepath.Join(t.TempDir(), "key")
-	replaceFile(t, keyFile, apiKey)
-	exporter := startExporter(t, org, "--factory.api-key-file="+keyFile)
-	pager := startPager(t, eachByItself)
-	prometheus := startPrometheus(t, prometheusOptions{exporters: exporters{"a": exporter}, rules: impatientRules(t), alertmanager: pager.Process})
-	prometheus.becomes(t, "factory_users == 120")
-
-	org.api.SetKey("fk-next")
-	prometheus.becomes(t, `factory_up == 0 and ignoring (status) factory_api_errors_total{status="401"} > 0`)
-	prometheus.holds(t, "factory_users == 120") // not older than --collector.max-stale
-	rejected := pager.pages(t, "FactoryKeyRejected", "firing", 1)[0]
-	if rejected.Labels["status"] != "401" || rejected.Labels["severity"] != "warning" {
-		t.Errorf("labels %v", rejected.Labels)
-	}
-
-	if err := os.Remove(keyFile); err != nil { // the last good key stays in use
-		t.Fatal(err)
-	}
-	prometheus.becomes(t, `increase(factory_api_errors_total{status="401"}[3s]) > 0`)
-	replaceFile(t, keyFile, "fk-next")
-	prometheus.becomes(t, "factory_up == 1")
-	pager.pages(t, "FactoryKeyRejected", "resolved", 1)
-	prometheus.holds(t, "changes(process_start_time_seconds[10m]) == 0")
-}
-
-// replaceFile puts another content in place of a file's, at once.
-func replaceFile(t *testing.T, file, content string) {
-	t.Helper()
-	next := file + ".next"
-	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(next, file); err != nil {
-		t.Fatal(err)
-	}
 }

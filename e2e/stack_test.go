@@ -193,33 +193,31 @@ var forClause = regexp.MustCompile(`(?m)^( +(?:keep_firing_)?for: ).*$`)
 // rules, which has a clock of its own.
 func impatientRules(t *testing.T) string {
 	t.Helper()
-	rules, err := os.ReadFile(rulesFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "impatient.rules.yml")
-	if err := os.WriteFile(file, forClause.ReplaceAll(rules, []byte("${1}2s")), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return hurried(t, func(model.Duration) model.Duration { return model.Duration(2 * time.Second) })
 }
 
 // hastyRules is a copy of the rules in which a minute of waiting takes a second.
 func hastyRules(t *testing.T) string {
 	t.Helper()
+	return hurried(t, func(wait model.Duration) model.Duration { return wait / 60 })
+}
+
+// hurried is a copy of the rules whose alerts wait for another time.
+func hurried(t *testing.T, wait func(model.Duration) model.Duration) string {
+	t.Helper()
 	rules, err := os.ReadFile(rulesFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "hasty.rules.yml")
 	rules = forClause.ReplaceAllFunc(rules, func(clause []byte) []byte {
-		name, wait, _ := strings.Cut(string(clause), ": ")
-		minutes, err := model.ParseDuration(wait)
+		name, waits, _ := strings.Cut(string(clause), ": ")
+		parsed, err := model.ParseDuration(waits)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return fmt.Appendf(nil, "%s: %s", name, minutes/60)
+		return fmt.Appendf(nil, "%s: %s", name, wait(parsed))
 	})
+	file := filepath.Join(t.TempDir(), "hurried.rules.yml")
 	if err := os.WriteFile(file, rules, 0o644); err != nil {
 		t.Fatal(err)
 	}
