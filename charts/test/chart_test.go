@@ -111,24 +111,80 @@ extraVolumes: [{name: key, csi: {driver: secrets-store.csi.k8s.io, readOnly: tru
 extraVolumeMounts: [{name: key, mountPath: /mnt/secrets, readOnly: true}]`,
 }
 
-func TestLintFindsNothing(t *testing.T) {
+func TestVariants(t *testing.T) {
 	for name, values := range variants {
 		t.Run(name, func(t *testing.T) {
 			stdout, stderr, err := run(t, values, "lint", "--strict", checkout)
 			if err != nil || strings.Contains(stdout, "[WARNING]") {
-				t.Errorf("%v\n%s%s", err, stdout, stderr)
+				t.Errorf("lint: %v\n%s%s", err, stdout, stderr)
 			}
+			manifest := render(t, checkout, "emea", values)
+			if render(t, packaged, "emea", values) != manifest {
+				t.Error("the package installs something else")
+			}
+			all := decode(t, manifest)
+			for _, object := range all.allMetadata {
+				if object.GetNamespace() != namespace || object.GetLabels()["app.kubernetes.io/instance"] != "emea" {
+					t.Errorf("%s is in namespace %q with the labels %v", object.GetName(), object.GetNamespace(), object.GetLabels())
+				}
+			}
+			checkPodsAreAdmittedAsRestricted(t, all)
+			checkEveryMountHasAVolumeAndEveryFileAMount(t, all)
+			checkHelmTestChecksWhatTheExporterDoes(t, all)
 		})
 	}
 }
 
-func TestPackageAndCheckoutInstallTheSame(t *testing.T) {
-	for name, values := range variants {
-		t.Run(name, func(t *testing.T) {
-			if render(t, packaged, "seats", values) != render(t, checkout, "seats", values) {
-				t.Error("the manifests differ")
-			}
-		})
+func checkPodsAreAdmittedAsRestricted(t *testing.T, all objects) {
+	t.Helper()
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
+	pod := all.deployment.Spec.Template
+	for _, spec := range []*corev1.PodSpec{&pod.Spec, &all.test.Spec} {
+		if result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, spec)); !result.Allowed {
+			t.Error(result.ForbiddenDetail())
+		}
+	}
+}
+
+func checkEveryMountHasAVolumeAndEveryFileAMount(t *testing.T, all objects) {
+	t.Helper()
+	container := all.container(t)
+	var volumes, mounted []string
+	for _, volume := range all.deployment.Spec.Template.Spec.Volumes {
+		volumes = append(volumes, volume.Name)
+	}
+	for _, mount := range container.VolumeMounts {
+		mounted = append(mounted, mount.Name)
+	}
+	if !slices.Equal(volumes, mounted) {
+		t.Errorf("volumes %q, mounts %q", volumes, mounted)
+	}
+	for _, arg := range container.Args {
+		_, file, ok := strings.Cut(arg, "="+mounts)
+		if ok && !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
+			return m.MountPath == mounts+filepath.Dir(file) && m.ReadOnly
+		}) {
+			t.Errorf("nothing is mounted for %s", arg)
+		}
+	}
+}
+
+func checkHelmTestChecksWhatTheExporterDoes(t *testing.T, all objects) {
+	t.Helper()
+	if all.test.Annotations["helm.sh/hook"] != "test" || all.test.Spec.RestartPolicy != corev1.RestartPolicyNever {
+		t.Errorf("it is no test of Helm: %v", all.test)
+	}
+	want := all.deployment.Spec.Template.Spec.DeepCopy()
+	container := &want.Containers[0]
+	container.Args = append([]string{"check"}, container.Args...)
+	container.Ports, container.LivenessProbe, container.ReadinessProbe = nil, nil, nil
+	want.RestartPolicy = all.test.Spec.RestartPolicy
+	if !equality.Semantic.DeepEqual(all.test.Spec, *want) {
+		t.Errorf("got %v\nwant %v", all.test.Spec, want)
 	}
 }
 
@@ -165,64 +221,6 @@ func TestPackageHasRegularFilesAndNoOthersThanTheChartNeeds(t *testing.T) {
 	}
 }
 
-func TestObjectsAreOfTheRelease(t *testing.T) {
-	for name, values := range variants {
-		t.Run(name, func(t *testing.T) {
-			for _, object := range install(t, "emea", values).allMetadata {
-				if object.GetNamespace() != namespace || object.GetLabels()["app.kubernetes.io/instance"] != "emea" {
-					t.Errorf("%s is in namespace %q with the labels %v", object.GetName(), object.GetNamespace(), object.GetLabels())
-				}
-			}
-		})
-	}
-}
-
-func TestPodIsAdmittedAsRestricted(t *testing.T) {
-	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	restricted := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
-	for name, values := range variants {
-		t.Run(name, func(t *testing.T) {
-			all := install(t, "seats", values)
-			pod := all.deployment.Spec.Template
-			for _, spec := range []*corev1.PodSpec{&pod.Spec, &all.test.Spec} {
-				if result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &pod.ObjectMeta, spec)); !result.Allowed {
-					t.Error(result.ForbiddenDetail())
-				}
-			}
-		})
-	}
-}
-
-func TestEveryMountHasAVolumeAndEveryFileAMount(t *testing.T) {
-	for name, values := range variants {
-		t.Run(name, func(t *testing.T) {
-			all := install(t, "seats", values)
-			container := all.container(t)
-			var volumes, mounted []string
-			for _, volume := range all.deployment.Spec.Template.Spec.Volumes {
-				volumes = append(volumes, volume.Name)
-			}
-			for _, mount := range container.VolumeMounts {
-				mounted = append(mounted, mount.Name)
-			}
-			if !slices.Equal(volumes, mounted) {
-				t.Errorf("volumes %q, mounts %q", volumes, mounted)
-			}
-			for _, arg := range container.Args {
-				_, file, ok := strings.Cut(arg, "="+mounts)
-				if ok && !slices.ContainsFunc(container.VolumeMounts, func(m corev1.VolumeMount) bool {
-					return m.MountPath == mounts+filepath.Dir(file) && m.ReadOnly
-				}) {
-					t.Errorf("nothing is mounted for %s", arg)
-				}
-			}
-		})
-	}
-}
-
 func TestPodHasNothingItDoesNotNeed(t *testing.T) {
 	all := install(t, "factory-exporter", "")
 	pod := all.deployment.Spec.Template.Spec
@@ -237,25 +235,6 @@ func TestPodHasNothingItDoesNotNeed(t *testing.T) {
 	}
 	if replicas := all.deployment.Spec.Replicas; replicas == nil || *replicas != 1 {
 		t.Errorf("replicas: %v, each of which lists the organization", replicas)
-	}
-}
-
-func TestHelmTestChecksWhatTheExporterDoes(t *testing.T) {
-	for name, values := range variants {
-		t.Run(name, func(t *testing.T) {
-			all := install(t, "seats", values)
-			if all.test.Annotations["helm.sh/hook"] != "test" || all.test.Spec.RestartPolicy != corev1.RestartPolicyNever {
-				t.Errorf("it is no test of Helm: %v", all.test)
-			}
-			want := all.deployment.Spec.Template.Spec.DeepCopy()
-			container := &want.Containers[0]
-			container.Args = append([]string{"check"}, container.Args...)
-			container.Ports, container.LivenessProbe, container.ReadinessProbe = nil, nil, nil
-			want.RestartPolicy = all.test.Spec.RestartPolicy
-			if !equality.Semantic.DeepEqual(all.test.Spec, *want) {
-				t.Errorf("got %v\nwant %v", all.test.Spec, want)
-			}
-		})
 	}
 }
 

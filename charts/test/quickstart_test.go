@@ -74,19 +74,13 @@ func TestQuickstartShowsAnOrganization(t *testing.T) {
 	}
 }
 
-func TestQuickstartIsOpenToThisMachineAlone(t *testing.T) {
-	for name, service := range compose(t, nil, "compose.yml").Services {
+func TestQuickstartIsOpenToThisMachineAloneAndMountsWhatIsThere(t *testing.T) {
+	for name, service := range compose(t, nil, "compose.yml", "organization.yml").Services {
 		for _, port := range service.Ports {
 			if port.HostIP != "127.0.0.1" {
 				t.Errorf("port %s of %s is open at %q", port.Published, name, port.HostIP)
 			}
 		}
-	}
-}
-
-func TestQuickstartMountsWhatIsThere(t *testing.T) {
-	project := compose(t, nil, "compose.yml", "organization.yml")
-	for name, service := range project.Services {
 		for _, volume := range service.Volumes {
 			if _, err := os.Stat(volume.Source); volume.Type == types.VolumeTypeBind && err != nil {
 				t.Errorf("%s: %v", name, err)

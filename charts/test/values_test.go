@@ -223,13 +223,10 @@ func TestValues(t *testing.T) {
 		"podMonitor: {enabled: true, targetLabels: [team], namespace: stack}":            "podTargetLabels: - team podMetricsEndpoints: - port: http",
 		"podMonitor: {enabled: true, scheme: https, interval: 2m}":                       "interval: 2m scheme: https scrapeTimeout: 30s",
 		"prometheusRule: {enabled: true, namespace: stack}":                              `namespace: "stack"`,
-		"prometheusRule: {enabled: true, runbookURL: 'https://wiki'}":                    "runbook_url: https://wiki#factory",
-		"prometheusRule: {enabled: true, grafanaURL: 'https://graphs/'}":                 "dashboard_url: https://graphs/d/factory-exporter",
 		"prometheusRule: {enabled: true, rules: [{record: a, expr: '1'}]}":               `- name: seats-factory-exporter rules: - expr: "1" record: a`,
 		"dashboards: {enabled: true, namespace: grafana}":                                `namespace: "grafana"`,
 		"dashboards: {enabled: true, folder: Factory, annotations: {a: b}}":              "annotations: a: b grafana_folder: Factory",
 		"dashboards: {enabled: true, labels: {dashboard: 'yes'}}":                        `dashboard: "yes" grafana_dashboard: "1"`,
-		"networkPolicy: {enabled: true, egressPorts: [443, 3128]}":                       "- port: 3128",
 		"resources: {limits: {memory: 1Gi, cpu: 1}}":                                     "limits: cpu: 1 memory: 1Gi",
 		"resources: null":                "timeoutSeconds: 5 securityContext:",
 		"serviceAccount: {create: true}": "serviceAccountName: seats-factory-exporter",
@@ -252,8 +249,6 @@ func TestValues(t *testing.T) {
 		"revisionHistoryLimit: null":                        "replicas: 1 selector:",
 		"extraManifests: [{apiVersion: v1, kind: ConfigMap, metadata: {name: '{{ .Release.Name }}-a'}}]": "name: 'seats-a'",
 		"extraManifests: ['{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}']":                     "kind: ConfigMap, metadata: {name: a}",
-		"webConfigSecret: web": `livenessProbe: tcpSocket: port: http`,
-		"flags: {web.telemetry-path: /seats}\nserviceMonitor: {enabled: true}": "path: /seats",
 	} {
 		t.Run(values, func(t *testing.T) {
 			manifest := render(t, checkout, "seats", values)
@@ -271,7 +266,6 @@ func TestRefuses(t *testing.T) {
 		"flags:":                                                    "flags",
 		"networkPolicy:":                                            "networkPolicy",
 		"flags: {factory.seatlimit: 5}":                             "factory.seatlimit",
-		"flags: {factory.seat-limit: many}":                         "seat-limit",
 		"flags: {factory.seat-limit: -1}":                           "seat-limit",
 		"flags: {factory.seat-limit: 2.5}":                          "seat-limit",
 		"flags: {factory.listing-timeout: 5}":                       "listing-timeout",
