@@ -84,6 +84,7 @@ const maxMessage = 200
 // on the way may send anything. No other JSON is quoted, because it may hold somebody's
 // address.
 func errorMessage(body []byte) string {
+	body = bytes.TrimLeftFunc(body, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' || r == utf8.RuneError }) // such as a byte-order mark
 	var documented struct {
 		Detail, Title string
 		Errors        json.RawMessage
