@@ -104,7 +104,7 @@ func (c *chain) do(ctx context.Context, u *url.URL) (contentType string, err err
 		return "", err
 	}
 	defer resp.Body.Close()
-	c.client.noteDeprecation(c.endpoint, resp.Header)
+	c.noteDeprecation(resp.Header)
 	if resp.StatusCode != http.StatusOK {
 		return "", answerError(resp)
 	}
@@ -114,14 +114,14 @@ func (c *chain) do(ctx context.Context, u *url.URL) (contentType string, err err
 
 // noteDeprecation logs once that the API is to end or to change, if an answer says so
 // (RFC 9745 and RFC 8594).
-func (c *Client) noteDeprecation(endpoint string, header http.Header) {
+func (c *chain) noteDeprecation(header http.Header) {
 	deprecation, sunset := header.Get("Deprecation"), header.Get("Sunset")
 	if deprecation == "" && sunset == "" {
 		return
 	}
-	c.deprecated.Do(func() {
-		c.cfg.Logger.Warn("The API says that this endpoint is deprecated: look for a newer version of the exporter",
-			"endpoint", endpoint, "deprecation", bound(deprecation), "sunset", bound(sunset))
+	c.client.deprecated.Do(func() {
+		c.client.cfg.Logger.Warn("The API says that this endpoint is deprecated: look for a newer version of the exporter",
+			"endpoint", c.endpoint, "deprecation", bound(redact(deprecation, c.key)), "sunset", bound(redact(sunset, c.key)))
 	})
 }
 

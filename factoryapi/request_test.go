@@ -156,6 +156,20 @@ func TestDeprecationIsLoggedOnce(t *testing.T) {
 	}
 }
 
+func TestTheKeyIsScrubbedFromADeprecation(t *testing.T) {
+	for _, name := range []string{"Deprecation", "Sunset"} {
+		log := new(harness.Log)
+		const apiKey = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJmYWN0b3J5In0.7Hq2Zt9Xw4Vb6Nm8"
+		client := newClient(t, nil, factoryapi.Config{Credentials: static(apiKey), Logger: log.Logger(), Transport: answer{
+			status: http.StatusOK, header: http.Header{name: {"Bearer " + apiKey}}, body: lastPage(""),
+		}})
+		if _, err := list(t.Context(), client); err != nil || !strings.Contains(log.String(), "Bearer") {
+			t.Errorf("%s: error %v, and the log is %q", name, err, log.String())
+		}
+		harness.CheckNoKey(t, "the log", log.String(), apiKey)
+	}
+}
+
 func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := organizationOf(1, fakeapi.Fault{Serve: fakeapi.Hang()})
