@@ -216,5 +216,9 @@ func transferError(err error) *Error {
 	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() {
 		kind = KindTimeout
 	}
-	return &Error{Kind: kind, Message: err.Error()}
+	message := err.Error()
+	if before, _, quotes := strings.Cut(message, ` "`); quotes && strings.Contains(before, "malformed ") {
+		message = before // what is not HTTP may be JSON, which may hold somebody's address
+	}
+	return &Error{Kind: kind, Message: message}
 }

@@ -170,6 +170,26 @@ func TestTheKeyIsScrubbedFromADeprecation(t *testing.T) {
 	}
 }
 
+// What is not HTTP may be the page alone, without a header or without the empty line after
+// it.
+func TestNothingOfAPageIsQuotedThatIsWhereTheHeaderShouldBe(t *testing.T) {
+	for about, before := range map[string]string{
+		"malformed HTTP response":    "",
+		"malformed HTTP version":     "HTTP/",
+		"malformed HTTP status code": "HTTP/1.1 ",
+		"malformed MIME header":      "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n",
+	} {
+		for _, page := range []string{`{"email":"ada@acme.example"}`, `"email": "ada@acme.example"`, `{"email": 200, "of": "ada@acme.example"}`} {
+			api := organizationOf(1)
+			api.Inject(fakeapi.Fault{Serve: fakeapi.Raw(before + page + "\r\n\r\n")})
+			err := askOnce(t.Context(), newClient(t, serve(t, api), factoryapi.Config{}))
+			if got := apiError(t, err); got.Reason() != "connection" || !strings.Contains(got.Message, "malformed") || strings.Contains(got.Message, "ada") || strings.Contains(got.Message, "email") {
+				t.Errorf("%s: error %q", about, got)
+			}
+		}
+	}
+}
+
 func TestATimeoutOfTheTransportIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := organizationOf(1, fakeapi.Fault{Serve: fakeapi.Hang()})
