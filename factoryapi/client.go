@@ -73,6 +73,7 @@ type Config struct {
 type Client struct {
 	cfg        Config // with defaults filled in
 	base       *url.URL
+	byProxy    bool      // the requests go by a proxy
 	deprecated sync.Once // has logged so
 }
 
@@ -97,9 +98,9 @@ func New(cfg Config) (*Client, error) {
 	if cfg.MaxRetries < 0 {
 		return nil, fmt.Errorf("max retries %d is negative", cfg.MaxRetries)
 	}
+	var proxy *url.URL
 	if cfg.Transport == nil {
-		proxy, err := proxyFor(base)
-		if err != nil {
+		if proxy, err = proxyFor(base); err != nil {
 			return nil, err
 		}
 		cfg.Transport = newTransport(proxy)
@@ -108,7 +109,7 @@ func New(cfg Config) (*Client, error) {
 		cfg.Observe = func(string) func(error) { return func(error) {} }
 	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
-	return &Client{cfg: cfg, base: base}, nil
+	return &Client{cfg: cfg, base: base, byProxy: proxy != nil}, nil
 }
 
 // CloseIdleConnections closes the connections that wait for a next request.

@@ -69,16 +69,15 @@ func (c *chain) try(ctx context.Context, u *url.URL) (*answer, error) {
 	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
-		err = context.Canceled
+		ended(context.Canceled)
+		return nil, context.Canceled
 	case errors.As(err, new(*Error)): // says more than a deadline that has passed meanwhile
-		err = c.asError(err)
 	case ctx.Err() != nil:
 		err = &Error{Kind: KindTimeout, Message: "no complete answer before the deadline"}
 	case requestCtx.Err() != nil:
 		err = &Error{Kind: KindTimeout, Message: fmt.Sprintf("no complete answer within %s", cfg.RequestTimeout)}
-	default:
-		err = c.asError(err)
 	}
+	err = c.asError(err)
 	ended(err)
 	return nil, err
 }
@@ -206,6 +205,8 @@ func (c *chain) asError(err error) *Error {
 		e.Hint = "the key came from " + source.String()
 	case e.StatusCode == http.StatusNotFound:
 		e.Hint = "is --factory.url the base URL of the API?"
+	case e.StatusCode == 0 && e.Temporary() && c.client.byProxy:
+		e.Hint = "by way of the proxy in HTTPS_PROXY"
 	}
 	return e
 }

@@ -3,6 +3,7 @@ package factoryapi_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"factory_exporter/factoryapi"
 	"factory_exporter/factoryapi/fakeapi"
@@ -141,6 +143,42 @@ func TestHTTPSProxyIsUsed(t *testing.T) {
 	}
 	if got := fmt.Sprint(r.Header); strings.Contains(got, key) {
 		t.Errorf("the proxy saw the key: %s", got)
+	}
+}
+
+func TestAnErrorOnTheWayThroughAProxySaysSo(t *testing.T) {
+	for _, scheme := range []string{"http", "https", "socks5"} {
+		for name, says := range map[string]string{"hangs up": "", "speaks another protocol": "SSH-2.0-x\r\n\r\n", "hangs": "hang"} {
+			proxy, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for {
+					conn, err := proxy.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = conn.Read(make([]byte, 4096))
+					if says == "hang" {
+						_, _ = io.Copy(io.Discard, conn) // until the client gives up
+					} else {
+						_, _ = io.WriteString(conn, says)
+					}
+					conn.Close()
+				}
+			}()
+			setProxy(t, scheme+"://user:hidden@"+proxy.Addr().String())
+			client, err := factoryapi.New(factoryapi.Config{Credentials: static(key), RequestTimeout: 100 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = askOnce(t.Context(), client)
+			if reason := apiError(t, err).Reason(); reason != "connection" && reason != "timeout" || !strings.Contains(err.Error(), "proxy") || strings.Contains(err.Error(), "hidden") {
+				t.Errorf("%s, %s: error %q", scheme, name, err)
+			}
+			proxy.Close()
+		}
 	}
 }
 
