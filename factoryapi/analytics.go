@@ -104,7 +104,7 @@ func (w *walker) date(days Days) (Day, error) {
 	switch day := parseDay(text); {
 	case day == 0:
 		return 0, errors.New("is not a day like " + dayForm)
-	case !days.Contain(day):
+	case day < days.First || day > days.Last:
 		return 0, fmt.Errorf("is %s, but %s was asked for", day, days)
 	default:
 		return day, nil

@@ -148,6 +148,7 @@ func TestAnalyticsThatAreNotUnderstood(t *testing.T) {
 		{"a date of another form", "tokens", rows(`{"date":"28.2.2026"}`), `"date" that is not a day like 2026-01-14`},
 		{"a date that is a number", "users", lastRows(`{"user_id":"u","date":20260228,"sessions":1}`), `"date" that is not a day`},
 		{"a day that was not asked for", "activity", rows(`{"date":"2026-02-21"}`), "is 2026-02-21, but 2026-02-22 to 2026-02-28 was asked for"},
+		{"a day after those asked for", "activity", rows(`{"date":"2026-03-01"}`), "is 2026-03-01, but 2026-02-22 to 2026-02-28 was asked for"},
 		{"a user of another day", "users", lastRows(`{"user_id":"u","date":"2026-02-27","sessions":1}`), "is 2026-02-27, but 2026-02-28 was asked for"},
 		{"a day twice", "tokens", rows(`{"date":"2026-02-28"},{"date":"2026-02-28"}`), "is a second one of 2026-02-28"},
 		{"more pages of days", "activity", `{"data":[],"meta":{"has_more":true}}`, "no pages"},

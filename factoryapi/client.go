@@ -23,9 +23,8 @@ import (
 
 // Defaults of a [Config]. MaxPageSize is the limit in the API document.
 const (
-	DefaultURL            = "https://api.factory.ai"
-	DefaultRequestTimeout = 30 * time.Second
-	MaxPageSize           = 100
+	DefaultURL  = "https://api.factory.ai"
+	MaxPageSize = 100
 )
 
 // Credentials supply the API key.
@@ -46,8 +45,7 @@ type Config struct {
 	// PageSize is how many users to ask for in one request, from 1 to MaxPageSize.
 	// MaxPageSize if zero.
 	PageSize int
-	// RequestTimeout bounds one HTTP request, its body included.
-	// DefaultRequestTimeout if zero.
+	// RequestTimeout bounds one HTTP request, its body included. 30 seconds if zero.
 	RequestTimeout time.Duration
 	// MaxRetries is how many times a request is repeated after a failure that may
 	// pass. Zero means never.
@@ -91,7 +89,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.PageSize < 1 || cfg.PageSize > MaxPageSize {
 		return nil, fmt.Errorf("page size %d is not between 1 and %d", cfg.PageSize, MaxPageSize)
 	}
-	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, DefaultRequestTimeout)
+	cfg.RequestTimeout = cmp.Or(cfg.RequestTimeout, 30*time.Second)
 	if cfg.RequestTimeout < 0 {
 		return nil, fmt.Errorf("request timeout %s is negative", cfg.RequestTimeout)
 	}

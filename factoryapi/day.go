@@ -47,9 +47,6 @@ func DaysThrough(last Day, n int) Days { return Days{last - Day(n) + 1, last} }
 // Len returns the number of days in the range.
 func (d Days) Len() int { return int(d.Last-d.First) + 1 }
 
-// Contain reports whether the range has the day.
-func (d Days) Contain(day Day) bool { return d.First <= day && day <= d.Last }
-
 // String returns "2026-01-14 to 2026-01-20", or one day if both ends are the same.
 func (d Days) String() string {
 	if d.First == d.Last {
