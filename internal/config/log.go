@@ -3,7 +3,9 @@ package config
 import (
 	"bytes"
 	"io"
+	"log"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -11,16 +13,23 @@ import (
 	sloggokit "github.com/tjhop/slog-gokit"
 
 	"factory_exporter/internal/apikey"
+	"factory_exporter/internal/server"
 )
 
 // NewLogger makes the one logger of the program, which writes to w. The bridge to slog
-// adds time and caller itself, and filters by level.
+// adds time and caller itself, and filters by level. Go's own log goes to it as well.
 func (c *Config) NewLogger(w io.Writer) *slog.Logger {
 	newKitLogger := kitlog.NewLogfmtLogger
 	if c.logFormat == "json" {
 		newKitLogger = kitlog.NewJSONLogger
 	}
-	return slog.New(sloggokit.NewGoKitHandler(newKitLogger(newLogWriter(w)), c.logLevel))
+	logger := slog.New(sloggokit.NewGoKitHandler(newKitLogger(newLogWriter(w)), c.logLevel))
+	log.SetFlags(0)
+	log.SetOutput(server.LineWriter(func(line string) {
+		text, _, _ := strings.Cut(line, `"`) // net/http quotes what a server sends that nobody asked for
+		logger.Debug("Go's libraries report", "text", text)
+	}))
+	return logger
 }
 
 // logTimeout is how long a line may take to be written until lines are lost.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"strings"
@@ -57,27 +58,39 @@ func TestTheLogGoesOnWhoeverReadsIt(t *testing.T) {
 
 func TestTheLogHasTheLevelThatIsAskedFor(t *testing.T) {
 	for level, want := range map[string]int{"debug": 4, "info": 3, "warn": 2, "error": 1} {
-		var log strings.Builder
-		logger := parse(t, "--log.level="+level).NewLogger(&log)
+		var out strings.Builder
+		logger := parse(t, "--log.level="+level).NewLogger(&out)
 		for _, of := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
 			logger.Log(t.Context(), of, "A line")
 		}
-		if got := strings.Count(log.String(), "\n"); got != want {
-			t.Errorf("%s: %d lines, want %d:\n%s", level, got, want, log.String())
+		if got := strings.Count(out.String(), "\n"); got != want {
+			t.Errorf("%s: %d lines, want %d:\n%s", level, got, want, out.String())
+		}
+	}
+}
+
+// net/http writes there what a server sends that nobody asked for, with the beginning of it.
+func TestGosOwnLogIsAtDebugAndQuotesNothing(t *testing.T) {
+	for level, want := range map[string]int{"debug": 1, "info": 0} {
+		var out strings.Builder
+		parse(t, "--log.level="+level).NewLogger(&out)
+		log.Printf("Unsolicited response starting with %q; err=%v", `{"email":"ada@acme.example"}`, errors.New("ada@acme.example"))
+		if text := out.String(); strings.Count(text, "level=debug") != want || strings.Count(text, "\n") != want || want > 0 && !strings.Contains(text, "Unsolicited response") || strings.Contains(text, "ada") {
+			t.Errorf("at level %s the log is %q", level, text)
 		}
 	}
 }
 
 func TestTheLogHasNoKeys(t *testing.T) {
 	for _, format := range []string{"logfmt", "json"} {
-		var log strings.Builder
-		logger := parse(t, "--log.format="+format).NewLogger(&log)
+		var out strings.Builder
+		logger := parse(t, "--log.format="+format).NewLogger(&out)
 		key := harness.Key
 		logger.Info("Starting", "file", "/run/"+key, "err", errors.New("open \""+key+"\": no such file"), "list", "7d,"+key+",30d")
-		if text := log.String(); strings.Count(text, "fk-...") != 3 || !strings.Contains(text, "/run/fk-...") ||
+		if text := out.String(); strings.Count(text, "fk-...") != 3 || !strings.Contains(text, "/run/fk-...") ||
 			!strings.Contains(text, "7d,fk-...,30d") || !strings.Contains(text, "no such file") {
 			t.Errorf("%s: %s", format, text)
 		}
-		harness.CheckNoKey(t, format, log.String(), key[3:])
+		harness.CheckNoKey(t, format, out.String(), key[3:])
 	}
 }

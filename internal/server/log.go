@@ -54,13 +54,13 @@ func (m *messages) due(message string) bool {
 	return true
 }
 
-// lineLogger returns a logger for packages that want one of the standard library. It
-// hands each line to handle.
-func lineLogger(handle lineWriter) *log.Logger { return log.New(handle, "", 0) }
+// lineLogger returns a logger for packages that want one of the standard library.
+func lineLogger(handle LineWriter) *log.Logger { return log.New(handle, "", 0) }
 
-type lineWriter func(line string)
+// LineWriter hands on each line that a logger of the standard library writes.
+type LineWriter func(line string)
 
-func (w lineWriter) Write(line []byte) (int, error) {
+func (w LineWriter) Write(line []byte) (int, error) {
 	w(strings.TrimSuffix(string(line), "\n"))
 	return len(line), nil
 }
