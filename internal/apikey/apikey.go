@@ -202,6 +202,7 @@ func Hide(text []byte) []byte {
 	if !bytes.Contains(text, []byte(Prefix)) {
 		return text
 	}
-	keys := regexp.MustCompile(`(^|[^A-Za-z0-9])` + Prefix + `[A-Za-z0-9_.~+/=-]+`)
+	const escape = `\\[A-Za-z][0-9A-Fa-f]*` // as Go and JSON write it in quotes
+	keys := regexp.MustCompile(`(^|[^A-Za-z0-9]|` + escape + `)` + Prefix + `[A-Za-z0-9_.~+/=-]+`)
 	return keys.ReplaceAll(text, []byte("${1}"+Prefix+"..."))
 }

@@ -3,10 +3,12 @@ package apikey_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -268,5 +270,10 @@ const key = harness.Key
 func TestHiddenTextHasNoKeys(t *testing.T) {
 	if got := string(apikey.Hide([]byte("the afk-mode of key=fk-a/b+c= and fk-..."))); got != "the afk-mode of key=fk-... and fk-..." {
 		t.Errorf("Hide returns %q", got)
+	}
+	for _, before := range []string{"\n", "\t", "\x1b", "\x00", "\u200b", "\U000e0001"} { // a quoted one ends with a letter or a digit
+		if got, want := string(apikey.Hide(fmt.Appendf(nil, "%q", before+"fk-9s8Yq0vJ"))), strconv.Quote(before+"fk-..."); got != want {
+			t.Errorf("Hide returns %s, want %s", got, want)
+		}
 	}
 }
