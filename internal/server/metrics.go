@@ -65,14 +65,14 @@ func (p *metricsPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	scrape := p.users.Scrape(listing)
 	if p.places != nil {
 		if !enter(turn, p.places, placeTimeout) {
-			p.refuse(w, r)
+			p.refuse(w, r, fmt.Sprintf("Too many answers are being made or read. The limit is %d (--web.max-requests).", p.cfg.MaxRequests))
 			return
 		}
 		defer leave(p.places)
 	}
 	answer, ok := p.answer(turn, scrape, r)
 	if !ok {
-		p.refuse(w, r)
+		p.refuse(w, r, "Other answers are being made, and the turn of this one did not come in time.")
 		return
 	}
 	_ = deadlines.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -96,14 +96,14 @@ func (p *metricsPage) answer(ctx context.Context, scrape prometheus.Collector, r
 	return a, true
 }
 
-// refuse answers a scrape that found no place, unless its client has gone.
-func (p *metricsPage) refuse(w http.ResponseWriter, r *http.Request) {
+// refuse answers a scrape that found no place or got no turn, unless its client has gone.
+func (p *metricsPage) refuse(w http.ResponseWriter, r *http.Request, why string) {
 	if r.Context().Err() != nil {
 		return
 	}
-	p.logger.Error("Refused a scrape, because other answers are being made or read", "limit", p.cfg.MaxRequests)
+	p.logger.Error("Refused a scrape", "reason", why)
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
-	http.Error(w, fmt.Sprintf("Too many answers are being made or read. The limit is %d (--web.max-requests).", p.cfg.MaxRequests), http.StatusServiceUnavailable)
+	http.Error(w, why, http.StatusServiceUnavailable)
 }
 
 // enter takes one of the places. It is not ok if none gets free within a time, or before

@@ -228,15 +228,17 @@ func TestScrapeThatFindsNoPlaceIsRefusedBeforeItsDeadline(t *testing.T) {
 		header      string
 		listing     time.Duration
 		want        time.Duration
+		says        string
 	}{
-		{"without a deadline", 1, "", 0, placeTimeout},
-		{"long before the deadline", 1, "10", 0, placeTimeout},
-		{"near the deadline", 1, "1.2", 0, 950 * time.Millisecond},
-		{"at the deadline", 1, "0.1", 0, 0},
-		{"after a listing that ended", 1, "", 20 * time.Second, 20*time.Second + placeTimeout},
-		{"after a listing that goes on", 1, "10", time.Hour, 9750 * time.Millisecond},
-		{"behind an answer that is being made", 2, "", 0, turnTimeout},
-		{"behind an answer, with a deadline", 2, "5", 0, 4750 * time.Millisecond},
+		{"without a deadline", 1, "", 0, placeTimeout, "limit is 1 (--web.max-requests)"},
+		{"long before the deadline", 1, "10", 0, placeTimeout, "limit is 1 (--web.max-requests)"},
+		{"near the deadline", 1, "1.2", 0, 950 * time.Millisecond, "limit is 1 (--web.max-requests)"},
+		{"at the deadline", 1, "0.1", 0, 0, "limit is 1 (--web.max-requests)"},
+		{"after a listing that ended", 1, "", 20 * time.Second, 20*time.Second + placeTimeout, "limit is 1 (--web.max-requests)"},
+		{"after a listing that goes on", 1, "10", time.Hour, 9750 * time.Millisecond, "limit is 1 (--web.max-requests)"},
+		{"behind an answer that is being made", 2, "", 0, turnTimeout, "the turn of this one did not come in time"},
+		{"behind an answer, with a deadline", 2, "5", 0, 4750 * time.Millisecond, "the turn of this one did not come in time"},
+		{"behind an answer, without a limit", 0, "", 0, turnTimeout, "the turn of this one did not come in time"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -246,8 +248,8 @@ func TestScrapeThatFindsNoPlaceIsRefusedBeforeItsDeadline(t *testing.T) {
 				p.api.SetLatency(test.listing)
 				begin := time.Now()
 				status, _, body := get(t, p.network, "/metrics", timeoutHeader, test.header)
-				if took := time.Since(begin); status != http.StatusServiceUnavailable || took != test.want || !strings.Contains(body, "--web.max-requests") {
-					t.Errorf("status %d after %s, want a refusal after %s: %s", status, took, test.want, body)
+				if took := time.Since(begin); status != http.StatusServiceUnavailable || took != test.want || !strings.Contains(body, test.says) {
+					t.Errorf("status %d after %s, want a refusal after %s that says %q: %s", status, took, test.want, test.says, body)
 				}
 			})
 		})
