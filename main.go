@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -198,9 +197,7 @@ func startDemo(api *factoryapi.Config) (stop func(), err error) {
 		return nil, err
 	}
 	api.URL, api.Credentials = "http://"+listener.Addr().String(), key
-	demo := &http.Server{Handler: fakeapi.NewDemo(demoKey, 1, time.Now()), ReadHeaderTimeout: 10 * time.Second}
-	go demo.Serve(listener)                 //nolint:errcheck // ends with stop
-	return func() { _ = demo.Close() }, nil // nothing is left to save
+	return fakeapi.NewDemo(demoKey, 1, time.Now()).Serve(listener), nil
 }
 
 // printDemo says what to open.

@@ -3,6 +3,7 @@ package fakeapi
 import (
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -90,6 +91,13 @@ func NewDemo(key string, seed uint64, now time.Time) *Demo {
 	d.server.SetAnalytics(d.work)
 	d.server.Inject(Fault{Path: UsersPath, Serve: d.answer})
 	return d
+}
+
+// Serve answers requests on l until stop is called.
+func (d *Demo) Serve(l net.Listener) (stop func()) {
+	server := &http.Server{Handler: d, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(l)                   //nolint:errcheck // ends with stop
+	return func() { _ = server.Close() } // nothing is left to save
 }
 
 // ServeHTTP answers one request.
