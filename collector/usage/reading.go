@@ -25,6 +25,8 @@ type Source interface {
 const ReadingTimeout = 6 * time.Hour
 
 const (
+	// complementsTimeout is how long the numbers that may be missing are waited for.
+	complementsTimeout = time.Minute
 	// lookBack is how many days may end without one that is known.
 	lookBack = 7
 	// settling is how many of the newest days are read again, because the rows of a day
@@ -118,8 +120,10 @@ func (r *reading) newest(ctx context.Context, days factoryapi.Days) (factoryapi.
 }
 
 // totals returns the totals of a day. Where credits by model or limits of credits cannot
-// be read, they are missing.
+// be read, they are missing: no other number waits for them for long.
 func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*View, error) {
+	ctx, cancel := context.WithTimeout(ctx, complementsTimeout)
+	defer cancel()
 	v := &View{Day: day, Activity: r.activity[day], Tokens: r.tokens[day]}
 	byModel, err := r.source.CreditsByModel(ctx, factoryapi.Days{First: day, Last: day})
 	switch sum := sumOf(byModel[day]); {

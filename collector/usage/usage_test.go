@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"factory_exporter/collector/usage"
@@ -367,19 +368,21 @@ func TestFailureOnTheWayBack(t *testing.T) {
 	}
 }
 
+// byModel strikes the credits by model.
+func byModel(behavior fakeapi.Behavior) fakeapi.Fault {
+	return fakeapi.Fault{Path: fakeapi.AnalyticsPath + "tokens", Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
+		if r.URL.Query().Has("group_by") {
+			behavior(w, r, page)
+		} else {
+			fakeapi.PageWith(http.StatusOK)(w, r, page)
+		}
+	}}
+}
+
 // Credits by model and limits are a complement: without them, the rest is shown.
 func TestComplements(t *testing.T) {
 	limits := fakeapi.Limits{Global: 2_000_000, OfUsers: map[string]int{"a@acme.example": 1_000_000}}
 	both := factoryapi.CreditLimits{Global: factoryapi.Number{Value: 2_000_000, Valid: true}, OfUsers: factoryapi.Number{Value: 1, Valid: true}}
-	byModel := func(behavior fakeapi.Behavior) fakeapi.Fault {
-		return fakeapi.Fault{Path: fakeapi.AnalyticsPath + "tokens", Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
-			if r.URL.Query().Has("group_by") {
-				behavior(w, r, page)
-			} else {
-				fakeapi.PageWith(http.StatusOK)(w, r, page)
-			}
-		}}
-	}
 	for _, tt := range []struct {
 		name   string
 		fault  fakeapi.Fault
@@ -405,6 +408,30 @@ func TestComplements(t *testing.T) {
 			}
 			w.log.Check(t, tt.lines...)
 		})
+	}
+}
+
+// The complements hold nothing back, whatever they ask for.
+func TestComplementsThatAreLate(t *testing.T) {
+	for name, behavior := range map[string]fakeapi.Behavior{"Retry-After": fakeapi.Status(429, "Retry-After", "3600"), "hang": fakeapi.Hang()} {
+		for _, fault := range []fakeapi.Fault{byModel(behavior), {Path: fakeapi.LimitsPath, Serve: behavior}} {
+			t.Run(name+" "+fault.Path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					time.Sleep(time.Until(may31))
+					w := newWorld(t, everyDay(3)...)
+					w.source = harness.Client(t, w.api, factoryapi.Config{MaxRetries: 3, RequestTimeout: 30 * time.Second})
+					w.api.Inject(fault)
+					ctx, cancel := context.WithTimeout(t.Context(), usage.ReadingTimeout)
+					defer cancel()
+					if err := w.read(ctx, time.Now()); err != nil || shown(w.last()) != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" {
+						t.Errorf("error %v, %s", err, shown(w.last()))
+					}
+					if took := time.Since(may31); took > time.Minute {
+						t.Errorf("the reading took %s", took)
+					}
+				})
+			})
+		}
 	}
 }
 
