@@ -63,6 +63,7 @@ type reading struct {
 
 	activity map[factoryapi.Day]factoryapi.Activity // of the newest days
 	tokens   map[factoryapi.Day]factoryapi.Tokens
+	reached  factoryapi.Day // the oldest day that is known to be answered
 	told     map[string]bool
 }
 
@@ -76,6 +77,7 @@ func (r *reading) read(ctx context.Context) error {
 	if r.activity, err = r.source.Activity(ctx, days); err != nil {
 		return fmt.Errorf("read activity: %w", err)
 	}
+	r.reached = days.First
 	if r.tokens, err = r.source.Tokens(ctx, days); err != nil {
 		return fmt.Errorf("read tokens: %w", err)
 	}
@@ -174,7 +176,7 @@ func (r *reading) wayBack(ctx context.Context) error {
 			continue
 		}
 		err := r.readOlder(ctx, day)
-		if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "400" {
+		if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "400" && day < r.reached {
 			return nil // the history that is kept ends here
 		}
 		switch {
@@ -211,6 +213,7 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 		if err != nil {
 			return fmt.Errorf("read users: %w", err)
 		}
+		r.reached = min(r.reached, day)
 		for i := range rows {
 			if r.exceeds(ctx, len(entries)+1, usersPerMember) {
 				return fmt.Errorf("the analytics have more than %d rows of users on %s", len(entries), day)

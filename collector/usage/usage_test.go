@@ -368,6 +368,29 @@ func TestFailureOnTheWayBack(t *testing.T) {
 	}
 }
 
+// History ends where the first page of an older day is refused. Any other refusal is a
+// failure.
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		day   string
+		page  int
+		err   bool
+		shown string
+	}{
+		{"2026-05-10", 1, false, "2026-05-30, 20 known, 1d, 7d"},
+		{"2026-05-10", 2, true, "2026-05-30, 20 known, 1d, 7d"},
+		{"2026-05-29", 1, true, "2026-05-30, 1 known, 1d"},
+		{"2026-05-29", 2, true, "2026-05-30, 1 known, 1d"},
+	} {
+		w := newWorld(t, everyDay(3)...)
+		w.source = harness.Client(t, w.api, factoryapi.Config{PageSize: 2})
+		w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Page: tt.page, Serve: fakeapi.OnDay(tt.day, fakeapi.Refuse(400, "cursor expired"))})
+		if err := w.read(t.Context(), may31); (err != nil) != tt.err || shown(w.last()) != tt.shown {
+			t.Errorf("page %d of %s: error %v, %s", tt.page, tt.day, err, shown(w.last()))
+		}
+	}
+}
+
 // byModel strikes the credits by model.
 func byModel(behavior fakeapi.Behavior) fakeapi.Fault {
 	return fakeapi.Fault{Path: fakeapi.AnalyticsPath + "tokens", Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
