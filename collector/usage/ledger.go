@@ -42,8 +42,14 @@ type Ledger struct {
 	users   map[uint64]uint32 // number by fingerprint
 	free    []uint32          // numbers that were given back
 	days    map[factoryapi.Day]*record
-	shown   *View        // the totals of the newest day that is known, nil before
-	said    map[any]bool // see say
+	shown   *View          // the totals of the newest day that is known, nil before
+	said    map[topic]bool // see say
+}
+
+// topic is what a line in the log is about.
+type topic struct {
+	about string
+	day   factoryapi.Day // zero if it is about no day
 }
 
 // record is a day that is known.
@@ -65,7 +71,7 @@ func NewLedger(cfg Config) *Ledger {
 		seed:    maphash.MakeSeed(),
 		users:   map[uint64]uint32{},
 		days:    map[factoryapi.Day]*record{},
-		said:    map[any]bool{},
+		said:    map[topic]bool{},
 	}
 }
 
@@ -124,10 +130,7 @@ func (l *Ledger) forget() {
 		first = l.shown.Day - l.longest + 1
 	}
 	maps.DeleteFunc(l.days, func(day factoryapi.Day, _ *record) bool { return day < first })
-	maps.DeleteFunc(l.said, func(about any, _ bool) bool {
-		day, ok := about.(factoryapi.Day)
-		return ok && day < first && l.shown != nil
-	})
+	maps.DeleteFunc(l.said, func(t topic, _ bool) bool { return t.day > 0 && t.day < first && l.shown != nil })
 	needed := make([]bool, len(l.users)+len(l.free))
 	for _, r := range l.days {
 		for e := range r.all() {
@@ -144,9 +147,9 @@ func (l *Ledger) forget() {
 
 // say reports whether something was not said yet. What is about a day is forgotten with
 // the day.
-func (l *Ledger) say(about any) bool {
-	said := l.said[about]
-	l.said[about] = true
+func (l *Ledger) say(t topic) bool {
+	said := l.said[t]
+	l.said[t] = true
 	return !said
 }
 

@@ -130,13 +130,13 @@ func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*View, error)
 	byModel, err := r.source.CreditsByModel(ctx, factoryapi.Days{First: day, Last: day})
 	switch sum := sumOf(byModel[day]); {
 	case isFailure(err):
-		if r.say("by model") {
+		if r.say(topic{about: "by model"}) {
 			r.cfg.Logger.Warn("Cannot read the credits by model; this is logged once", "err", err)
 		}
 	case err != nil:
 		return nil, err
 	case isAbove(sum, v.Tokens.Billable, len(byModel[day])):
-		if r.say("sum of models") {
+		if r.say(topic{about: "sum of models"}) {
 			r.cfg.Logger.Warn("The models consumed more credits than the whole organization, so they are not shown; this is logged once",
 				"day", day, "models", sum, "organization", v.Tokens.Billable.Value)
 		}
@@ -272,7 +272,7 @@ func (d *disagreement) Error() string {
 // day, once in a reading, and not while the day is the newest one, whose rows are often
 // late.
 func (r *reading) tells(about string, day factoryapi.Day) bool {
-	if day == r.due || !r.say(day) || r.told[about] {
+	if day == r.due || !r.say(topic{about, day}) || r.told[about] {
 		return false
 	}
 	r.told[about] = true

@@ -258,7 +258,7 @@ func TestWeeks(t *testing.T) {
 			{"2026-05-31", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-05-29")},
 			{"2026-06-01", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", "2026-05-31, 1 known, 1d"},
 			{"2026-06-02", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-06-01")},
-		}, []string{"activity counts 12 active users on 2026-05-30, but users has 3"}},
+		}, []string{"activity counts 12 active users on 2026-05-30, but users has 3", "taken as it is day=2026-05-30 rows=3 active_users=12"}},
 		{"a day in the middle has no rows of users, until it has", []step{
 			{"2026-05-31", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-20"}}), nil, "", "2026-05-30, 10 known, 1d, 7d"},
 			{"2026-06-01", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-20"}}), nil, "", "2026-05-31, 11 known, 1d, 7d"},
