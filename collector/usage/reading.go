@@ -106,14 +106,16 @@ func (r *reading) newest(ctx context.Context, days factoryapi.Days) (factoryapi.
 	var wrong error
 	for day := days.Last; day >= days.First; day-- {
 		activity, ok := r.activity[day]
-		if _, inTokens := r.tokens[day]; !ok || !inTokens {
+		tokens, inTokens := r.tokens[day]
+		if !ok || !inTokens {
 			continue
 		}
-		err := r.readDay(ctx, day, activity.Daily)
-		if _, ok := errors.AsType[*disagreement](err); !ok {
-			return day, err
+		err := r.readDay(ctx, day, activity)
+		if err != nil && !errors.As(err, new(*disagreement)) {
+			return 0, err
 		}
-		if known := r.days[day]; known != nil && r.check(day, known.active, activity.Daily) == nil {
+		_, told := worked(activity, tokens)
+		if known := r.days[day]; known != nil && r.check(day, known, activity) == nil && (told || len(known.entries) > 0) {
 			return day, nil
 		}
 		wrong = cmp.Or(wrong, err)
@@ -198,13 +200,13 @@ func (r *reading) readOlder(ctx context.Context, day factoryapi.Day) error {
 			return fmt.Errorf("read activity: %w", err)
 		}
 	}
-	return r.readDay(ctx, day, activity[day].Daily)
+	return r.readDay(ctx, day, activity[day])
 }
 
 // readDay reads who used the product on a day, unless it did so already, and keeps it if
-// it agrees with the number of active users. Its error is a *disagreement if it does not.
-func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factoryapi.Number) error {
-	if known := r.days[day]; known != nil && known.read >= r.due && r.check(day, known.active, daily) == nil {
+// it agrees with activity and tokens. Its error is a *disagreement if it does not.
+func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity factoryapi.Activity) error {
+	if known := r.days[day]; known != nil && known.read >= r.due && r.check(day, known, activity) == nil {
 		return nil
 	}
 	var entries []entry
@@ -227,14 +229,14 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 		}
 	}
 	known := encode(entries)
-	if err := r.check(day, known.active, daily); err != nil {
+	if err := r.check(day, known, activity); err != nil {
 		if r.tells("disagreement", day) {
 			r.cfg.Logger.Warn("Who used the product on a day is not believed", "err", err)
 		}
 		return err
 	}
-	if isFew(known.active, daily) && r.tells("few", day) {
-		r.cfg.Logger.Warn("A day has few rows of users, and is taken as it is", "day", day, "rows", known.active, "active_users", daily.Value)
+	if r.isFew(day, known, activity) && r.tells("few", day) {
+		r.cfg.Logger.Warn("A day has few rows of users who worked, and is taken as it is", "day", day, "rows", known.active, "active_users", activity.Daily.Value)
 	}
 	known.read, known.priced = r.due, priced
 	if total := r.tokens[day].Billable; isAbove(float64(known.credits), total, len(entries)) {
@@ -246,16 +248,27 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, daily factory
 	return r.keep(ctx, day, known)
 }
 
-// check returns a *disagreement if activity counts active users on a day, and users has
-// no rows of them: or, on one of the newest days, few.
-func (r *reading) check(day factoryapi.Day, rows int, daily factoryapi.Number) error {
-	if daily.Value > 0 && rows == 0 || day > r.due-unsettled && isFew(rows, daily) {
-		return &disagreement{day, rows, daily.Value}
+// check returns a *disagreement if somebody worked on a day, and users has no rows of it:
+// or, on one of the newest days, few.
+func (r *reading) check(day factoryapi.Day, known *record, activity factoryapi.Activity) error {
+	if r.isFew(day, known, activity) && (len(known.entries) == 0 || day > r.due-unsettled) {
+		return &disagreement{day, known.active, activity.Daily.Value}
 	}
 	return nil
 }
 
-func isFew(rows int, daily factoryapi.Number) bool { return float64(rows) < daily.Value/2 }
+func (r *reading) isFew(day factoryapi.Day, known *record, activity factoryapi.Activity) bool {
+	anybody, _ := worked(activity, r.tokens[day])
+	return float64(known.active) < activity.Daily.Value/2 || anybody && known.active == 0
+}
+
+// worked reports whether anybody worked on a day, and whether the numbers tell.
+func worked(activity factoryapi.Activity, tokens factoryapi.Tokens) (anybody, told bool) {
+	for _, n := range [...]factoryapi.Number{activity.Daily, activity.Sessions, activity.Messages, activity.UserMessages, tokens.Billable} {
+		anybody, told = anybody || n.Value > 0, told || n.Valid
+	}
+	return anybody, told
+}
 
 // disagreement is a day on which activity and users contradict each other.
 type disagreement struct {
@@ -265,6 +278,9 @@ type disagreement struct {
 }
 
 func (d *disagreement) Error() string {
+	if d.daily == 0 {
+		return fmt.Sprintf("activity or tokens tell of work on %s, but users has %d", d.day, d.rows)
+	}
 	return fmt.Sprintf("activity counts %v active users on %s, but users has %d", d.daily, d.day, d.rows)
 }
 

@@ -142,6 +142,67 @@ func TestUserWhoIsThereTwice(t *testing.T) {
 	}
 }
 
+// Without rows of users, a day is known only if nothing says that somebody worked on it.
+func TestDayWithoutRowsOfUsers(t *testing.T) {
+	null := func(names ...string) func(map[string]any) {
+		return func(row map[string]any) {
+			for name := range row {
+				if slices.Contains(names, name) || len(names) == 0 && name != "date" {
+					row[name] = nil
+				}
+			}
+		}
+	}
+	keep := func(map[string]any) {}
+	activeUsers := null("daily_active_users")
+	for _, tt := range []struct {
+		name, day        string
+		activity, tokens func(row map[string]any)
+		want, line       string
+	}{
+		{"sessions, newest day", "2026-05-30", activeUsers, keep, "2026-05-29, 90 known, 1d, 7d, 30d, 90d", ""},
+		{"sessions", "2026-05-20", activeUsers, keep, "2026-05-30, 10 known, 1d, 7d", "tell of work on 2026-05-20, but users has 0"},
+		{"no active users, but messages", "2026-05-20", func(row map[string]any) { row["daily_active_users"], row["sessions"] = 0, nil }, keep, "2026-05-30, 10 known, 1d, 7d", "on 2026-05-20"},
+		{"active users are not told", "2026-05-20", func(row map[string]any) { delete(row, "daily_active_users") }, keep, "2026-05-30, 10 known, 1d, 7d", "on 2026-05-20"},
+		{"credits alone, newest day", "2026-05-30", null(), keep, "2026-05-29, 90 known, 1d, 7d, 30d, 90d", ""},
+		{"credits alone", "2026-05-26", null(), keep, "2026-05-30, 4 known, 1d", "on 2026-05-26"},
+		{"nothing is told, newest day", "2026-05-30", null(), null(), "2026-05-29, 90 known, 1d, 7d, 30d, 90d", ""},
+		{"nothing is told", "2026-05-26", null(), null(), "2026-05-30, 90 known, 1d, 7d, 30d, 90d", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(3)...)
+			w.analytics.Choose(fakeapi.Unknowns{IdleDays: true, Unwritten: []string{tt.day}})
+			for endpoint, change := range map[string]func(map[string]any){"activity": tt.activity, "tokens": tt.tokens} {
+				w.api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + endpoint, Serve: fakeapi.EditRows(func(row map[string]any) {
+					if row["date"] == tt.day {
+						change(row)
+					}
+				})})
+			}
+			if v, _ := w.mustRead(t, may31); shown(v) != tt.want {
+				t.Errorf("%s, want %s", shown(v), tt.want)
+			}
+			if tt.line == "" {
+				w.log.Check(t)
+			} else {
+				w.log.Check(t, tt.line)
+			}
+		})
+	}
+}
+
+// An older day is taken as it is if it has rows, and the log says so.
+func TestRowsOfZeros(t *testing.T) {
+	w := newWorld(t, everyDay(3)...)
+	w.usersFail("2026-05-20", fakeapi.EditRows(func(row map[string]any) { row["sessions"], row["messages"], row["tool_calls"] = 0, 0, 0 }))
+	for i := range 3 {
+		if v, _ := w.mustRead(t, may31.AddDate(0, 0, i)); v.KnownDays != 90 {
+			t.Error(shown(v))
+		}
+	}
+	w.log.Check(t, "taken as it is day=2026-05-20 rows=0 active_users=3")
+}
+
 func TestWindowsOfManyLengths(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
