@@ -184,13 +184,19 @@ func entryOf(user uint32, row *factoryapi.Usage) entry {
 	return e
 }
 
-// encode packs entries, of which the first one of each user counts.
+// encode packs entries. The reference promises one row for each user, and a list that
+// shifts may send one twice. So a user did what any row tells, and consumed what the
+// first one tells: a sum might count the same credits twice.
 func encode(entries []entry) *record {
 	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.user, b.user) })
-	entries = slices.CompactFunc(entries, func(a, b entry) bool { return a.user == b.user })
 	r := &record{}
 	next := uint32(0)
-	for _, e := range entries {
+	for i, e := range entries {
+		if rest := entries[i+1:]; len(rest) > 0 && rest[0].user == e.user {
+			rest[0].use |= e.use
+			rest[0].credits = cmp.Or(e.credits, rest[0].credits)
+			continue
+		}
 		r.entries = binary.AppendUvarint(r.entries, uint64(e.user-next))
 		r.entries = binary.AppendUvarint(r.entries, e.credits<<useBits|uint64(e.use))
 		next = e.user + 1
@@ -198,7 +204,7 @@ func encode(entries []entry) *record {
 		if e.use != 0 {
 			r.active++
 		}
-		r.used = r.used || e.use == used
+		r.used = r.used || e.use&used != 0
 	}
 	r.entries = slices.Clip(slices.Clone(r.entries))
 	return r

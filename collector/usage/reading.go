@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"factory_exporter/factoryapi"
@@ -238,7 +239,14 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 	if r.isFew(day, known, activity) && r.tells("few", day) {
 		r.cfg.Logger.Warn("A day has few rows of users who worked, and is taken as it is", "day", day, "rows", known.active, "active_users", activity.Daily.Value)
 	}
-	known.read, known.priced = r.due, priced
+	rows := known.active
+	if before := r.days[day]; before != nil { // who was once seen using the product did use it
+		known = encode(slices.AppendSeq(slices.Collect(known.all()), before.all()))
+	}
+	if known.active > rows && r.tells("lost", day) {
+		r.cfg.Logger.Warn("A day has lost rows of users, so they are kept, and credits of users are not shown", "day", day, "rows", rows, "before", known.active)
+	}
+	known.read, known.priced = r.due, priced && known.active == rows
 	if total := r.tokens[day].Billable; isAbove(float64(known.credits), total, len(entries)) {
 		known.priced = false
 		if r.tells("credits", day) {
@@ -251,10 +259,14 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 // check returns a *disagreement if somebody worked on a day, and users has no rows of it:
 // or, on one of the newest days, few.
 func (r *reading) check(day factoryapi.Day, known *record, activity factoryapi.Activity) error {
-	if r.isFew(day, known, activity) && (len(known.entries) == 0 || day > r.due-unsettled) {
-		return &disagreement{day, known.active, activity.Daily.Value}
+	if !r.isFew(day, known, activity) || len(known.entries) > 0 && day <= r.due-unsettled {
+		return nil
 	}
-	return nil
+	told := "activity or tokens tell of work"
+	if activity.Daily.Value > 0 {
+		told = fmt.Sprintf("activity counts %v active users", activity.Daily.Value)
+	}
+	return &disagreement{fmt.Errorf("%s on %s, but users has %d", told, day, known.active)}
 }
 
 func (r *reading) isFew(day factoryapi.Day, known *record, activity factoryapi.Activity) bool {
@@ -271,18 +283,7 @@ func worked(activity factoryapi.Activity, tokens factoryapi.Tokens) (anybody, to
 }
 
 // disagreement is a day on which activity and users contradict each other.
-type disagreement struct {
-	day   factoryapi.Day
-	rows  int
-	daily float64
-}
-
-func (d *disagreement) Error() string {
-	if d.daily == 0 {
-		return fmt.Sprintf("activity or tokens tell of work on %s, but users has %d", d.day, d.rows)
-	}
-	return fmt.Sprintf("activity counts %v active users on %s, but users has %d", d.daily, d.day, d.rows)
-}
+type disagreement struct{ error }
 
 // tells reports whether a day is worth a line in the log about something: once for the
 // day, once in a reading, and not while the day is the newest one, whose rows are often

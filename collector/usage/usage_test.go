@@ -131,14 +131,31 @@ func TestRowsOfAFewUsers(t *testing.T) {
 	}
 }
 
-// The list of a day may shift while it is read.
+// The list of a day may shift while it is read. A row that tells of use counts, wherever
+// it stands.
 func TestUserWhoIsThereTwice(t *testing.T) {
-	w := newWorld(t, everyDay(1)...)
-	w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) {
-		page["data"] = append(page["data"].([]any), map[string]any{"user_id": "user_0", "sessions": 0, "billable_tokens": 5})
-	}))
-	if v, _ := w.mustRead(t, may31); did(v, "user_0") != "used 1000, used 7000, used 30000, used 90000" || v.Users != 1 {
-		t.Errorf("%s of %d users", did(v, "user_0"), v.Users)
+	zeros := map[string]any{"user_id": "user_0", "sessions": 0, "messages": 0, "tool_calls": 0, "billable_tokens": 0}
+	other := map[string]any{"user_id": "user_0", "sessions": 0, "billable_tokens": 5}
+	for _, tt := range []struct {
+		name          string
+		first, second []any
+		want          string
+	}{
+		{"zeros first", []any{zeros}, nil, "used 1000, used 7000"},
+		{"zeros second", nil, []any{zeros}, "used 1000, used 7000"},
+		{"nulls second, and other credits", nil, []any{other}, "used 1000, used 7000"},
+		{"other credits first", []any{other}, nil, "used 5, used 6005"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, everyDay(1)...)
+			w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) {
+				page["data"] = slices.Concat(tt.first, page["data"].([]any), tt.second)
+			}))
+			v, _ := w.mustRead(t, may31)
+			if got := did(v, "user_0"); !strings.HasPrefix(got, tt.want) || v.Users != 1 || v.Used != 1 || v.Of("user_0").LastUsed() != day("2026-05-30") || v.Windows[0].ActiveDays != 1 {
+				t.Errorf("%s of %d users, of whom %d used the product, last on %s", got, v.Users, v.Used, v.Of("user_0").LastUsed())
+			}
+		})
 	}
 }
 
@@ -188,6 +205,28 @@ func TestDayWithoutRowsOfUsers(t *testing.T) {
 				w.log.Check(t, tt.line)
 			}
 		})
+	}
+}
+
+// Who was once seen using the product on a day did use it.
+func TestKnownDayThatLosesRows(t *testing.T) {
+	guest := fakeapi.UserWork{ID: "user_guest", On: fakeapi.OnDays(work(), "2026-05-30")} // in the last row
+	w := newWorld(t, append(everyDay(11), guest)...)
+	w.config.Windows = []int{1, 2, 3}
+	w.restart()
+	w.mustRead(t, may31)
+	w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) {
+		page["data"] = page["data"].([]any)[:7]
+		page["data"].([]any)[0].(map[string]any)["billable_tokens"] = 900
+	}))
+	v, _ := w.mustRead(t, noon("2026-06-01"))
+	if v.Used != 12 || !v.Windows[0].Priced || v.Windows[1].Priced || did(v, "user_0") != "used 1000, used 1900, used 2900" || did(v, "user_guest") != "no, used 1000, used 1000" {
+		t.Errorf("%d of 12 used the product, %+v, %s, %s", v.Used, v.Windows, did(v, "user_0"), did(v, "user_guest"))
+	}
+	w.log.Check(t, "credits of users are not shown day=2026-05-30 rows=7 before=12")
+	w.api.ClearFaults()
+	if v, _ = w.mustRead(t, noon("2026-06-02")); v.Used != 12 || !v.Windows[2].Priced {
+		t.Errorf("as the rows are there again: %d used the product, %+v", v.Used, v.Windows)
 	}
 }
 

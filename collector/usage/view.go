@@ -117,7 +117,7 @@ func (l *Ledger) view() *View {
 	v.seed, v.numbers, v.last = l.seed, maps.Clone(l.users), make([]int32, size)
 	for day, r := range l.days {
 		for e := range r.all() {
-			if e.use == used {
+			if e.use&used != 0 {
 				v.last[e.user] = max(v.last[e.user], int32(day))
 			}
 		}
