@@ -81,6 +81,9 @@ const (
 	leastMembers   = 20_000
 	usersPerMember = 2
 	bytesPerMember = 500
+	// maxCredits are the most of a user on a day that are believed. Those of two million
+	// users in 250 days add up to less than 2^64.
+	maxCredits = 1 << 35
 )
 
 // exceeds reports whether n is more than an organization needs that needs so many for each
@@ -171,7 +174,7 @@ const (
 
 // entryOf reads a row. A session, a message or a tool call is use of the product.
 func entryOf(user uint32, row *factoryapi.Usage) entry {
-	e := entry{user: user, credits: uint64(math.Round(row.Credits.Value))}
+	e := entry{user: user, credits: uint64(math.Round(min(row.Credits.Value, maxCredits)))}
 	for _, number := range [...]factoryapi.Number{row.Sessions, row.Messages, row.ToolCalls} {
 		if number.Value > 0 {
 			e.use = used

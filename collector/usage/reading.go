@@ -226,7 +226,7 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 				return err
 			}
 			entries = append(entries, entryOf(user, &rows[i]))
-			priced = priced && rows[i].Credits.Valid
+			priced = priced && rows[i].Credits.Valid && rows[i].Credits.Value <= maxCredits
 		}
 	}
 	known := encode(entries)

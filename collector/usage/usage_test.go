@@ -242,6 +242,20 @@ func TestRowsOfZeros(t *testing.T) {
 	w.log.Check(t, "taken as it is day=2026-05-20 rows=0 active_users=3")
 }
 
+// A number that is too large to be added up makes no claim.
+func TestCreditsAreNotAddedUpPastTheLargestNumber(t *testing.T) {
+	for credits, priced := range map[float64]bool{1 << 35: true, 1 << 36: false, 1 << 53: false} {
+		ledger := usage.NewLedger(usage.Config{Windows: []int{1}})
+		var v *usage.View
+		if err := ledger.Read(t.Context(), harness.Use{Rows: 3000, IDs: 3000, Credits: credits}, may31, func(view *usage.View) { v = view }); err != nil {
+			t.Fatal(err)
+		}
+		if v.Windows[0].Priced != priced || v.Used != 3000 {
+			t.Errorf("%v credits of each: shown %t, want %t; %d used the product", credits, v.Windows[0].Priced, priced, v.Used)
+		}
+	}
+}
+
 func TestWindowsOfManyLengths(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
