@@ -55,6 +55,7 @@ type Collector struct {
 	unmatched     atomic.Bool // the newest listing has none of the users of the analytics
 	// Only the reading under way uses these.
 	ledger        *usage.Ledger
+	ledgerDay     factoryapi.Day // on which it was made
 	readingOutage outage
 }
 
@@ -68,7 +69,6 @@ func New(lister Lister, cfg Config) *Collector {
 	c.readingOutage = outage{what: "Reading of the analytics", cannot: "Cannot read the analytics", again: "Reading the analytics works again"}
 	c.listings = newListings(cfg.Schedule, c.list)
 	if cfg.Analytics != nil {
-		c.ledger = c.newLedger()
 		c.usageMetrics = newUsageMetrics()
 		c.readings = newReadings(c.read)
 	}
@@ -213,8 +213,9 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 }
 
 func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage.View)) error {
-	if c.unmatched.Load() { // its ids may be others by now, and must not be mixed with these
-		c.ledger = c.newLedger()
+	today := factoryapi.DayOf(now)
+	if c.ledger == nil || c.unmatched.Load() && c.ledgerDay < today { // the ids may be others by now, and must not be mixed with these
+		c.ledger, c.ledgerDay = c.newLedger(), today
 	}
 	err := c.ledger.Read(ctx, c.cfg.Analytics, now, publish)
 	c.readingOutage.log(c.cfg.Logger, err, time.Since(now))

@@ -112,6 +112,31 @@ func TestLateDay(t *testing.T) {
 	})
 }
 
+// Where no id matches, all days are read again once a day, as the ids may be others by
+// then.
+func TestIdsThatNeverMatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sleepUntil(may31)
+		s := working()
+		f := newFixture(t, s)
+		f.api.Inject(at("users", row(func(row map[string]any) { row["user_id"] = "left-" + row["user_id"].(string) })))
+		s.analytics.Choose(fakeapi.Unknowns{Late: true, IdleDays: true})
+		whole := 0 // readings of all days
+		last := 0.0
+		for range 3 * 24 {
+			n := f.afterReading(t)["factory_usage_api_requests_total"]
+			if n-last > 90 {
+				whole++
+			}
+			last = n
+			time.Sleep(time.Hour)
+		}
+		if whole != 4 {
+			t.Errorf("all days were read %d times from noon of May 31 to noon of June 3, want 4", whole)
+		}
+	})
+}
+
 // A reading that midnight interrupts has brought the newest day of its time. The one of
 // the new day begins at once.
 func TestReadingAcrossMidnight(t *testing.T) {
