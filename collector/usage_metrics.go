@@ -49,11 +49,13 @@ func newUsageMetrics() *usageMetrics {
 func (m *usageMetrics) collect(ch chan<- prometheus.Metric, s usageState, listing *snapshot, windows []census.Window) {
 	gauge := m.gaugesTo(ch)
 	gauge("factory_usage_up", boolean(s.up))
-	if listing != nil && s.mayShow(listing.usage) { // which may be an older view
+	view := s.view
+	if listing != nil && s.mayShow(listing.usage) {
+		view = listing.usage // which may be older: all numbers are of one day
 		m.collectMembers(ch, listing, windows)
 	}
-	if s.view != nil {
-		m.collectOrganization(ch, s.view, windows)
+	if view != nil {
+		m.collectOrganization(ch, view, windows)
 	}
 }
 

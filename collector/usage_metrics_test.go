@@ -317,6 +317,31 @@ func TestWrongsOfTheAnalytics(t *testing.T) {
 	}
 }
 
+// The numbers of the organization and of its members are of one day, in the first scrape of
+// a new one as well.
+func TestOneDayIsShown(t *testing.T) {
+	for _, ttl := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			sleepUntil(may31)
+			s := working()
+			s.collector.Schedule.CacheTTL = ttl
+			s.client.PageSize = 1 // a listing takes longer than the first day of a reading
+			s.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
+			f := newFixture(t, s)
+			f.api.SetLatency(100 * time.Millisecond)
+			f.scrape(t, t.Context())
+			sleepUntil(time.Date(2026, 5, 31, 23, 30, 0, 0, time.UTC))
+			may30 := samples{"factory_usage_day_timestamp_seconds": startOf("2026-05-30"), usedOf("1d"): 2, `factory_usage_active_users{window="1d"}`: 3}
+			may31 := samples{"factory_usage_day_timestamp_seconds": startOf("2026-05-31"), usedOf("1d"): 0, `factory_usage_active_users{window="1d"}`: 0}
+			f.scrape(t, t.Context()).Check(t, "before midnight", may30)
+			sleepUntil(time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC))
+			f.scrape(t, t.Context()).Check(t, "at midnight", may30)
+			time.Sleep(time.Hour)
+			f.scrape(t, t.Context()).Check(t, "an hour later", may31)
+		})
+	}
+}
+
 // Days that were read under other ids are not added to days under the right ones.
 func TestIdsThatMatchAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
