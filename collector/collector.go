@@ -175,7 +175,8 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	start := time.Now()
-	view := c.usage().view
+	known := c.usage()
+	view := known.view
 	counting := census.New(c.cfg.Census, start, view, c.roster)
 	pages := 0
 	for page, err := range c.lister.Pages(ctx) {
@@ -199,7 +200,8 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		c.roster = counting.Roster()
 	}
 	s := &snapshot{Counts: counts, usage: view, pages: pages, ended: end, duration: end.Sub(start)}
-	if unmatched := s.unmatched(); c.unmatched.Swap(unmatched) != unmatched && unmatched {
+	// During a first reading, the days may be those on which only a service account worked.
+	if unmatched := known.whole && s.unmatched(); c.unmatched.Swap(unmatched) != unmatched && unmatched {
 		c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
 	}
 	if !c.listed {

@@ -342,6 +342,32 @@ func TestOneDayIsShown(t *testing.T) {
 	}
 }
 
+// Until all days are read, nobody knows whether the ids match: the newest day may be one on
+// which no member worked.
+func TestNoMemberWorkedOnTheNewestDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sleepUntil(may31)
+		log := &harness.Lines{}
+		s := working()
+		s.collector.Logger = log.Logger()
+		work := fakeapi.Work{Sessions: 1, Model: "plain"}
+		s.analytics = fakeapi.NewAnalytics(
+			fakeapi.UserWork{ID: "service", On: func(time.Time) (fakeapi.Work, bool) { return work, true }},
+			fakeapi.UserWork{ID: "every", On: fakeapi.OnDays(work, "2026-05-20")},
+		)
+		f := newFixture(t, s)
+		f.api.SetLatency(100 * time.Millisecond)
+		f.scrape(t, t.Context())
+		time.Sleep(200 * time.Millisecond) // in which the newest day is read
+		f.scrape(t, t.Context()).Check(t, "during the reading", samples{usedOf("1d"): absent, unusedOf("1d"): absent})
+		time.Sleep(time.Minute)
+		f.scrape(t, t.Context()).Check(t, "after it", samples{usedOf("1d"): 0, unusedOf("1d"): 8, usedOf("30d"): 1})
+		if lines := log.Told(); len(lines) > 0 {
+			t.Errorf("logs %q", lines)
+		}
+	})
+}
+
 // Days that were read under other ids are not added to days under the right ones.
 func TestIdsThatMatchAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
