@@ -51,8 +51,8 @@ type Collector struct {
 	// Only the listing under way uses these, and there is never a second one.
 	roster        *census.Roster // of the newest complete listing without duplicates, nil before
 	listingOutage outage
-	listed        bool        // at least once
-	unmatched     atomic.Bool // the newest listing has none of the users of the analytics
+	listed        bool                       // at least once
+	unmatched     atomic.Pointer[usage.View] // of a ledger none of whose users is a member
 	// Only the reading under way uses these.
 	ledger        *usage.Ledger
 	ledgerDay     factoryapi.Day // on which it was made
@@ -200,10 +200,17 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 		c.roster = counting.Roster()
 	}
 	s := &snapshot{Counts: counts, usage: view, pages: pages, ended: end, duration: end.Sub(start)}
-	// During a first reading, the days may be those on which only a service account worked.
-	if unmatched := known.whole && s.unmatched(); c.unmatched.Swap(unmatched) != unmatched && unmatched {
-		c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
+	s.unmatched = view != nil && view.Users > 0 && s.Users > 0 && s.InUsage == 0
+	switch before := c.unmatched.Load(); {
+	case s.InUsage > 0 && !view.SameLedger(before):
+		c.unmatched.Store(nil)
+	case s.unmatched && known.whole: // else the days may be those on which only a service account worked
+		c.unmatched.Store(view)
+		if before == nil {
+			c.cfg.Logger.Warn("The ids of the analytics do not match those of the members, so use and credits of members are not shown", "users", view.Users, "members", s.Users)
+		}
 	}
+	s.unmatched = s.unmatched || c.unmatched.Load() != nil
 	if !c.listed {
 		c.listed = true
 		for attribute, other := range s.OtherCase {
@@ -216,7 +223,7 @@ func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 
 func (c *Collector) read(ctx context.Context, now time.Time, publish func(*usage.View)) error {
 	today := factoryapi.DayOf(now)
-	if c.ledger == nil || c.unmatched.Load() && c.ledgerDay < today { // the ids may be others by now, and must not be mixed with these
+	if c.ledger == nil || c.unmatched.Load() != nil && c.ledgerDay < today { // the ids may be others by now, and must not be mixed with these
 		c.ledger, c.ledgerDay = c.newLedger(), today
 	}
 	err := c.ledger.Read(ctx, c.cfg.Analytics, now, publish)

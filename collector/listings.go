@@ -27,12 +27,10 @@ type snapshot struct {
 	pages    int
 	ended    time.Time
 	duration time.Duration
-}
-
-// unmatched reports whether not one of the users of the analytics is a member: their ids
-// are written differently then, and nothing can be told of members.
-func (s *snapshot) unmatched() bool {
-	return s.usage != nil && s.usage.Users > 0 && s.Users > 0 && s.InUsage == 0
+	// unmatched says that not one of the users of the analytics is a member, or was when
+	// their days began to be read: their ids are written differently then, and nothing can
+	// be told of members.
+	unmatched bool
 }
 
 // listings decides when to list: when somebody waits for a listing.

@@ -46,13 +46,13 @@ func (r *readings) start() {
 type usageState struct {
 	view  *usage.View // nil if none is new enough
 	up    bool
-	whole bool // a reading has succeeded, so the view has all days
+	whole bool // the view has all days: the last reading succeeded, and none is under way
 	today factoryapi.Day
 }
 
 func (r *readings) shown() usageState {
-	past, _, _ := r.state(nil)
-	s := usageState{up: past.up(), whole: past.newest != nil, today: factoryapi.DayOf(time.Now())}
+	past, inProgress, _ := r.state(nil)
+	s := usageState{up: past.up(), whole: past.up() && !inProgress, today: factoryapi.DayOf(time.Now())}
 	if view := r.view.Load(); s.mayShow(view) {
 		s.view = view
 	}

@@ -66,7 +66,7 @@ func (m *usageMetrics) collectMembers(ch chan<- prometheus.Metric, listing *snap
 	if longest := view.Longest(); longest >= 0 {
 		gauge("factory_usage_unknown_users", float64(view.Used-listing.Windows[longest].Used))
 	}
-	if listing.unmatched() {
+	if listing.unmatched {
 		return
 	}
 	for i, window := range windows {

@@ -380,3 +380,21 @@ func TestIdsThatMatchAgain(t *testing.T) {
 		f.afterReading(t).Check(t, "with the right ones", all)
 	})
 }
+
+// Nor is the newest day, which was late, added to days under other ids.
+func TestIdsThatMatchInTheCourseOfADay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sleepUntil(may31)
+		s := working()
+		s.analytics.Choose(fakeapi.Unknowns{IdleDays: true, Late: true})
+		f := newFixture(t, s)
+		f.api.Inject(at("users", row(func(row map[string]any) { row["user_id"] = "left-" + row["user_id"].(string) })))
+		f.afterReading(t)
+		f.api.ClearFaults()
+		s.analytics.Choose(fakeapi.Unknowns{})
+		time.Sleep(time.Hour)
+		f.afterReading(t).Check(t, "an hour later", samples{"factory_usage_day_timestamp_seconds": startOf("2026-05-30"), usedOf("1d"): absent, unusedOf("7d"): absent})
+		time.Sleep(12 * time.Hour)
+		f.afterReading(t).Check(t, "the next day", all)
+	})
+}

@@ -47,6 +47,9 @@ type Window struct {
 // which covers nothing.
 func (v *View) Covers(window int) bool { return v != nil && v.Windows[window].First != 0 }
 
+// SameLedger reports whether another view is of the same [Ledger]. There may be no other.
+func (v *View) SameLedger(other *View) bool { return other != nil && v.seed == other.seed }
+
 // Longest returns the index of the longest window that is covered, and -1 if none is.
 func (v *View) Longest() int {
 	longest := -1
