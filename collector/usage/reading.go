@@ -236,15 +236,15 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 		}
 		return err
 	}
-	if r.isFew(day, known, activity) && r.tells("few", day) {
-		r.cfg.Logger.Warn("A day has few rows of users who worked, and is taken as it is", "day", day, "rows", known.active, "active_users", activity.Daily.Value)
-	}
 	rows := known.active
 	if before := r.days[day]; before != nil { // who was once seen using the product did use it
 		known = encode(slices.AppendSeq(slices.Collect(known.all()), before.all()))
 	}
 	if known.active > rows && r.tells("lost", day) {
 		r.cfg.Logger.Warn("A day has lost rows of users, so they are kept, and credits of users are not shown", "day", day, "rows", rows, "before", known.active)
+	}
+	if r.isFew(day, known, activity) && r.tells("few", day) {
+		r.cfg.Logger.Warn("A day has few rows of users who worked, and is taken as it is", "day", day, "rows", known.active, "active_users", activity.Daily.Value)
 	}
 	known.read, known.priced = r.due, priced && known.active == rows
 	if total := r.tokens[day].Billable; isAbove(float64(known.credits), total, len(entries)) {

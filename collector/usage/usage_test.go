@@ -211,22 +211,28 @@ func TestDayWithoutRowsOfUsers(t *testing.T) {
 // Who was once seen using the product on a day did use it.
 func TestKnownDayThatLosesRows(t *testing.T) {
 	guest := fakeapi.UserWork{ID: "user_guest", On: fakeapi.OnDays(work(), "2026-05-30")} // in the last row
-	w := newWorld(t, append(everyDay(11), guest)...)
-	w.config.Windows = []int{1, 2, 3}
-	w.restart()
-	w.mustRead(t, may31)
-	w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) {
-		page["data"] = page["data"].([]any)[:7]
-		page["data"].([]any)[0].(map[string]any)["billable_tokens"] = 900
-	}))
-	v, _ := w.mustRead(t, noon("2026-06-01"))
-	if v.Used != 12 || !v.Windows[0].Priced || v.Windows[1].Priced || did(v, "user_0") != "used 1000, used 1900, used 2900" || did(v, "user_guest") != "no, used 1000, used 1000" {
-		t.Errorf("%d of 12 used the product, %+v, %s, %s", v.Used, v.Windows, did(v, "user_0"), did(v, "user_guest"))
-	}
-	w.log.Check(t, "credits of users are not shown day=2026-05-30 rows=7 before=12")
-	w.api.ClearFaults()
-	if v, _ = w.mustRead(t, noon("2026-06-02")); v.Used != 12 || !v.Windows[2].Priced {
-		t.Errorf("as the rows are there again: %d used the product, %+v", v.Used, v.Windows)
+	for then, priced := range map[int]bool{12: true, 3: false} {
+		w := newWorld(t, append(everyDay(11), guest)...)
+		w.config.Windows = []int{1, 2, 3}
+		w.restart()
+		w.mustRead(t, may31)
+		has := func(rows int) {
+			w.api.ClearFaults()
+			w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) {
+				page["data"] = page["data"].([]any)[:rows]
+				page["data"].([]any)[0].(map[string]any)["billable_tokens"] = 900
+			}))
+		}
+		has(7)
+		v, _ := w.mustRead(t, noon("2026-06-01"))
+		if v.Used != 12 || !v.Windows[0].Priced || v.Windows[1].Priced || did(v, "user_0") != "used 1000, used 1900, used 2900" || did(v, "user_guest") != "no, used 1000, used 1000" {
+			t.Errorf("%d of 12 used the product, %+v, %s, %s", v.Used, v.Windows, did(v, "user_0"), did(v, "user_guest"))
+		}
+		has(then)
+		if v, _ = w.mustRead(t, noon("2026-06-02")); v.Used != 12 || v.Windows[2].Priced != priced {
+			t.Errorf("with %d rows: %d used the product, %+v", then, v.Used, v.Windows)
+		}
+		w.log.Check(t, "credits of users are not shown day=2026-05-30 rows=7 before=12")
 	}
 }
 
