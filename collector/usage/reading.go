@@ -274,9 +274,13 @@ func (r *reading) isFew(day factoryapi.Day, known *record, activity factoryapi.A
 	return float64(known.active) < activity.Daily.Value/2 || anybody && known.active == 0
 }
 
-// worked reports whether anybody worked on a day, and whether the numbers tell.
+// worked reports whether anybody worked on a day, and whether the numbers tell. Where the
+// number of active users is missing, others may tell.
 func worked(activity factoryapi.Activity, tokens factoryapi.Tokens) (anybody, told bool) {
-	for _, n := range [...]factoryapi.Number{activity.Daily, activity.Sessions, activity.Messages, activity.UserMessages, tokens.Billable} {
+	if activity.Daily.Valid {
+		return activity.Daily.Value > 0, true
+	}
+	for _, n := range [...]factoryapi.Number{activity.Sessions, activity.Messages, activity.UserMessages, tokens.Billable} {
 		anybody, told = anybody || n.Value > 0, told || n.Valid
 	}
 	return anybody, told
