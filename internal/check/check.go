@@ -10,6 +10,7 @@ import (
 	"hash/maphash"
 	"io"
 	"strings"
+	"syscall"
 	"time"
 
 	"factory_exporter/collector/census"
@@ -21,18 +22,19 @@ import (
 type Options struct {
 	Windows        []census.Window
 	GroupBy        []census.Attribute
-	ListingTimeout time.Duration
-	Usage          bool // read the analytics
+	ListingTimeout time.Duration // of each part
+	Usage          bool          // read the analytics
 }
 
 // report is a check under way.
 type report struct {
 	Options
-	client  *factoryapi.Client
-	out     io.Writer
-	title   string // of the lines that follow
-	answers answers
-	failed  bool
+	client    *factoryapi.Client
+	out       io.Writer
+	title     string // of the lines that follow
+	unwritten error  // why a line could not be written
+	answers   answers
+	failed    bool
 }
 
 // Print asks the API and tells on stdout what it found. Its error says that the exporter
@@ -52,15 +54,16 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 	var view *usage.View // of the newest day
 	var unread error
 	if r.Usage {
-		ledger := usage.NewLedger(usage.Config{Windows: []int{1}, Members: func(context.Context) int { return 1_000_000 }})
+		ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
+		defer cancel()
+		ledger := usage.NewLedger(usage.Config{Windows: []int{1}, Members: func(context.Context) int { return 1_000_000 }, Logger: api.Logger})
 		unread = ledger.Read(ctx, r.client, time.Now(), func(v *usage.View) { view = v })
 	}
 	matched, ok := r.users(ctx, view)
 	switch {
-	case !ok || !r.Usage:
 	case unread != nil:
 		r.fail("Usage", "the analytics cannot be read", unread)
-	default:
+	case ok && r.Usage:
 		r.usage(ctx, view, matched)
 	}
 	r.answers.tell(r)
@@ -73,7 +76,7 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 		return errors.New(result)
 	}
 	r.line("Result", "the exporter works with these flags")
-	return nil
+	return r.unwritten
 }
 
 // line writes a line. Lines of the same title belong together.
@@ -83,8 +86,10 @@ func (r *report) line(title, format string, values ...any) {
 	} else {
 		r.title = title
 	}
-	// A reader that has gone is no error.
-	_, _ = fmt.Fprintf(r.out, "%-12s%s\n", title, hide(fmt.Sprintf(format, values...)))
+	_, err := fmt.Fprintf(r.out, "%-12s%s\n", title, hide(fmt.Sprintf(format, values...)))
+	if err != nil && !errors.Is(err, syscall.EPIPE) { // a reader that has gone is no error
+		r.unwritten = fmt.Errorf("cannot write what was found: %w", err)
+	}
 }
 
 func count(n int, noun string) string {
@@ -150,21 +155,26 @@ func (r *report) users(ctx context.Context, view *usage.View) (matched int, ok b
 }
 
 func (r *report) usage(ctx context.Context, view *usage.View, matched int) {
-	r.line("Usage", "newest day %s: activity counts %.0f users, %d have a row, and %d of these are members", view.Day, view.Activity.Daily.Value, view.Users, matched)
+	r.line("Usage", "newest day %s: users that activity counts: %s, that have a row: %d, and that are members: %d", view.Day, known(view.Activity.Daily), view.Users, matched)
 	if view.Users > 0 && matched == 0 {
 		r.fail("Usage", "members cannot be joined", errors.New("the ids of the analytics are not those of the members"))
 	}
 	r.reach(ctx, view.Day)
-	global := "no limit is set or can be read"
-	if limits := view.Limits; limits.Global.Valid {
-		global = fmt.Sprintf("the limit of each user is %.0f", limits.Global.Value)
+	r.line("Credits", "limit of each user, if any: %s; users with a limit of their own: %s", known(view.Limits.Global), known(view.Limits.OfUsers))
+}
+
+func known(n factoryapi.Number) string {
+	if !n.Valid {
+		return "unknown"
 	}
-	r.line("Credits", "%s; users with a limit of their own: %.0f", global, view.Limits.OfUsers.Value)
+	return fmt.Sprintf("%.0f", n.Value)
 }
 
 // reach tells which windows the analytics reach back for. It looks for the first day that
 // they answer for.
 func (r *report) reach(ctx context.Context, newest factoryapi.Day) {
+	ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
+	defer cancel()
 	longest := 1
 	for _, window := range r.Windows {
 		longest = max(longest, window.Days())

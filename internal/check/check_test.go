@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"factory_exporter/factoryapi"
@@ -75,10 +77,10 @@ Metadata    cost: 2 members, 2 values
 Group by    metadata.team: 1 of 3 members have no value
             metadata.Cost: 3 of 3 members have no value; there is metadata.cost
             email_domain: 0 of 3 members have no value
-Usage       newest day YESTERDAY: activity counts 2 users, 2 have a row, and 1 of these are members
+Usage       newest day YESTERDAY: users that activity counts: 2, that have a row: 2, and that are members: 1
             days are answered back to REACH at least
             windows without used and unused, because they are longer or not of whole days: 36h, 90d
-Credits     the limit of each user is 5000000; users with a limit of their own: 1
+Credits     limit of each user, if any: 5000000; users with a limit of their own: 1
 Fields      as documented
 Result      the exporter works with these flags
 `)
@@ -184,18 +186,103 @@ func TestTransfersThatFailSayWhatToLookAt(t *testing.T) {
 	}
 }
 
-func TestLimitsThatCannotBeReadAreNoFailure(t *testing.T) {
+func TestWhatIsNotKnownIsSaidToBeUnknown(t *testing.T) {
 	api, _ := organization()
-	refusing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasSuffix(r.URL.Path, "/limits/users") {
-			http.Error(w, "", http.StatusForbidden)
-			return
+	api.Inject(
+		fakeapi.Fault{Path: fakeapi.LimitsPath, Serve: fakeapi.Status(403)},
+		fakeapi.Fault{Path: fakeapi.AnalyticsPath + "activity", Serve: fakeapi.EditRows(func(row map[string]any) { row["daily_active_users"] = nil })},
+	)
+	got, err := run(t, below(api), true)
+	for _, want := range []string{"Credits     limit of each user, if any: unknown; users with a limit of their own: unknown", "activity counts: unknown, that have a row: 2"} {
+		if err != nil || !strings.Contains(got, want) {
+			t.Errorf("error %v, no %q:\n%s", err, want, got)
 		}
-		api.ServeHTTP(w, r)
-	})
-	got, err := run(t, below(refusing), true)
-	if err != nil || !strings.Contains(got, "Credits     no limit is set or can be read") {
-		t.Errorf("error %v:\n%s", err, got)
+	}
+}
+
+func TestEachPartEndsWithinTheListingTimeout(t *testing.T) {
+	older := func(serve fakeapi.Behavior) fakeapi.Behavior {
+		return func(w http.ResponseWriter, r *http.Request, page []byte) {
+			if r.URL.Query().Get("startDate") == yesterday() {
+				fakeapi.PageWith(http.StatusOK)(w, r, page)
+				return
+			}
+			serve(w, r, page)
+		}
+	}
+	for _, tt := range []struct {
+		path    string
+		spoil   func(fakeapi.Behavior) fakeapi.Behavior
+		unknown []string
+	}{
+		{"", nil, []string{"Members     page 1 cannot be read", "Usage       the analytics cannot be read"}},
+		{fakeapi.UsersPath, nil, []string{"Members     page 1 cannot be read"}},
+		{fakeapi.AnalyticsPath, nil, []string{"Members     3 on", "Usage       the analytics cannot be read"}},
+		{fakeapi.AnalyticsPath + "users", older, []string{"Members     3 on", "Usage       newest day", "it is not known how far the days reach back"}},
+	} {
+		for name, serve := range map[string]fakeapi.Behavior{"asks to wait for a day": fakeapi.Status(429, "Retry-After", "86400"), "hangs": fakeapi.Hang()} {
+			t.Run(tt.path+" "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					time.Sleep(time.Until(time.Date(2026, 5, 31, 12, 0, 0, 0, time.UTC)))
+					if tt.spoil != nil {
+						serve = tt.spoil(serve)
+					}
+					api, _ := organization()
+					api.Inject(fakeapi.Fault{Path: tt.path, Serve: serve})
+					start := time.Now()
+					got, err := run(t, below(api), true, func(cfg *factoryapi.Config) { cfg.MaxRetries = 100 })
+					if took := time.Since(start); err == nil || took > 2*time.Minute {
+						t.Errorf("error %v after %s", err, took)
+					}
+					for _, unknown := range tt.unknown {
+						if !strings.Contains(got, unknown) {
+							t.Errorf("it does not tell %q:\n%s", unknown, got)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestAReaderThatHasGoneIsNoErrorAndAFullDiskIs(t *testing.T) {
+	api, _ := organization()
+	transport := &http.Transport{DialContext: harness.Serve(t, api).DialContext}
+	defer transport.CloseIdleConnections()
+	print := func(fail error, line int) (written int, err error) {
+		err = check.Print(t.Context(), factoryapi.Config{URL: "http://localhost", Credentials: harness.Static(harness.Key), Transport: transport},
+			check.Options{Windows: harness.Windows("7d"), ListingTimeout: time.Minute, Usage: true}, harness.Writer(func(b []byte) (int, error) {
+				if written == line {
+					return 0, fail
+				}
+				written++
+				return len(b), nil
+			}))
+		return written, err
+	}
+	lines, err := print(nil, -1)
+	if err != nil || lines < 8 {
+		t.Fatalf("%d lines, error %v", lines, err)
+	}
+	for line := range lines {
+		if _, err := print(syscall.EPIPE, line); err != nil {
+			t.Errorf("line %d: without a reader, the error is %v", line, err)
+		}
+		if _, err := print(syscall.ENOSPC, line); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("line %d: with a full disk, the error is %v", line, err)
+		}
+	}
+}
+
+func TestADayThatIsNotBelievedIsLogged(t *testing.T) {
+	api, _ := organization()
+	var log harness.Log
+	day := time.Now().UTC().AddDate(0, 0, -2).Format(time.DateOnly)
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: "user_01ZZZZZZZZZZZZZZ1", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
+	api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "activity", Serve: fakeapi.EditRows(func(row map[string]any) { row["daily_active_users"] = 100 })})
+	_, err := run(t, below(api), true, func(cfg *factoryapi.Config) { cfg.Logger = log.Logger() })
+	if err != nil || !strings.Contains(log.String(), "activity counts 100 active users on "+day) {
+		t.Errorf("error %v, and the log is %q", err, log.String())
 	}
 }
 

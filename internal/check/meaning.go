@@ -43,11 +43,11 @@ func meaningOf(err error) string {
 	case has("certificate", "x509", "tls:"):
 		return "The TLS certificate is not trusted. Where a proxy opens TLS, set the environment variable SSL_CERT_FILE to a file with its authority."
 	case reason == string(factoryapi.KindTimeout):
-		return "Nothing answered in time. A firewall may drop the packets, or --factory.request-timeout is too short."
+		return "Nothing answered in time. A firewall may drop the packets, or --factory.request-timeout or --factory.listing-timeout is too short."
 	case has("no such host"):
 		return "The host of --factory.url has no address here. Check its name, and the DNS of this machine."
 	case reason == string(factoryapi.KindConnection):
-		return "There is no connection to the host of --factory.url. Check the network, and whether HTTPS_PROXY is needed."
+		return "There is no connection to the host of --factory.url. Check the network, and whether HTTPS_PROXY is needed or wrong."
 	case has("text/html"):
 		return "A web page answered in place of the API. --factory.url must be the base URL of the API."
 	}
