@@ -159,7 +159,7 @@ func runCommand(ctx context.Context, cfg *config.Config, api factoryapi.Config, 
 		return err
 	}
 	defer client.CloseIdleConnections()
-	return cfg.UserList().Print(ctx, client, stdout, stderr)
+	return cfg.UserList().Print(ctx, client, api.Logger, stdout, stderr)
 }
 
 // addKey adds the key of the key file or, without one, of the environment.

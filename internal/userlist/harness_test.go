@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 func list(t testing.TB, api http.Handler, options userlist.Options) (stdout, stderr string, err error) {
 	t.Helper()
 	var out, log bytes.Buffer
-	err = newList(t, options).Print(t.Context(), harness.Client(t, api, factoryapi.Config{}), &out, &log)
+	err = newList(t, options).Print(t.Context(), harness.Client(t, api, factoryapi.Config{}), nil, &out, &log)
 	return out.String(), log.String(), err
 }
 

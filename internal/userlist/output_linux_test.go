@@ -77,7 +77,7 @@ func TestClosedStdoutIsSaid(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer null.Close()
-		if err := newList(t, userlist.Options{}).Print(t.Context(), client, null, io.Discard); (err != nil) != closed {
+		if err := newList(t, userlist.Options{}).Print(t.Context(), client, nil, null, io.Discard); (err != nil) != closed {
 			t.Errorf("opened with mode %d: error %v", mode, err)
 		}
 	}
@@ -90,7 +90,7 @@ func TestATerminalShowsHowFarItIs(t *testing.T) {
 	print := func(options userlist.Options) (shown string, err error) {
 		terminal, text := openTerminal(t)
 		list.Reset()
-		err = newList(t, options).Print(t.Context(), client, &list, terminal)
+		err = newList(t, options).Print(t.Context(), client, nil, &list, terminal)
 		return text(), err
 	}
 	got, err := print(userlist.Options{NeverSignedIn: true, Format: "json"})

@@ -3,6 +3,7 @@ package userlist
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -32,7 +33,7 @@ func (l *List) windows() (windows []census.Window, days []int) {
 
 // readUsage reads the days of use that the windows need, and no more. It returns nil if the
 // analytics are not to be read.
-func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, progress progress) (view *usage.View, err error) {
+func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, logger *slog.Logger, progress progress) (view *usage.View, err error) {
 	if !l.Usage {
 		return nil, nil
 	}
@@ -42,7 +43,7 @@ func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, progres
 	progress.show("Reading the analytics")
 	// A list may be as large as an organization.
 	members := func(context.Context) int { return 1_000_000 }
-	err = usage.NewLedger(usage.Config{Windows: days, Members: members}).Read(ctx, client, time.Now(), func(v *usage.View) {
+	err = usage.NewLedger(usage.Config{Windows: days, Members: members, Logger: logger}).Read(ctx, client, time.Now(), func(v *usage.View) {
 		view = v
 		progress.show(fmt.Sprintf("%d days of use read", v.KnownDays))
 	})
@@ -51,7 +52,7 @@ func (l *List) readUsage(ctx context.Context, client *factoryapi.Client, progres
 	}
 	for i, filter := range l.Filters {
 		if filter.NeedsUsage() && !view.Covers(i) {
-			return nil, fmt.Errorf("%s: the window is too long, because the analytics tell of %s to %s only", filter, view.Day-factoryapi.Day(view.KnownDays)+1, view.Day)
+			return nil, fmt.Errorf("%s: the analytics tell of %s to %s only", filter, view.Day-factoryapi.Day(view.KnownDays)+1, view.Day)
 		}
 	}
 	return view, nil

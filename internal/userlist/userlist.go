@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"syscall"
@@ -109,16 +110,16 @@ type user struct {
 	credits         string
 }
 
-// Print prints the members: all of them, or nothing and an error. On a terminal, stderr
-// shows how far it is.
-func (l *List) Print(ctx context.Context, client *factoryapi.Client, stdout, stderr io.Writer) error {
+// Print prints the members: all of them, or nothing and an error. logger gets the lines
+// about the analytics; there may be none. On a terminal, stderr shows how far it is.
+func (l *List) Print(ctx context.Context, client *factoryapi.Client, logger *slog.Logger, stdout, stderr io.Writer) error {
 	out, err := l.open(stdout)
 	if err != nil {
 		return err
 	}
 	defer out.discard()
 	progress := newProgress(stderr, l.Quiet)
-	view, err := l.readUsage(ctx, client, progress)
+	view, err := l.readUsage(ctx, client, logger, progress)
 	now := time.Now()
 	var users []user
 	var counts census.Counts

@@ -129,7 +129,7 @@ func TestAllOrNothing(t *testing.T) {
 		"a page hangs":              {fakeapi.Fault{Path: fakeapi.UsersPath, Page: 2, Serve: fakeapi.Hang()}, userlist.Options{ListingTimeout: 100 * time.Millisecond}, []string{"timeout"}},
 		"the analytics are refused": {fakeapi.Fault{Path: fakeapi.AnalyticsPath, Serve: fakeapi.Refuse(403, "insufficient_role")}, userlist.Options{Usage: true}, []string{"cannot read the analytics", "insufficient_role", "Manager or Owner"}},
 		"a page of usage fails":     {fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.Status(500)}, unused, []string{"cannot read the analytics", "500"}},
-		"the window is too long":    {fakeapi.Fault{Page: 1 << 20}, tooLong, []string{"--unused=50y", "2026-01-14"}},
+		"the window is not known":   {fakeapi.Fault{Page: 1 << 20}, tooLong, []string{"--unused=50y", "2026-01-14"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			members := fakeapi.Generate(350, 1, time.Now())
@@ -165,7 +165,7 @@ func TestAReaderThatHasEnoughIsNoError(t *testing.T) {
 	client := harness.Client(t, serve(fakeapi.Generate(50, 1, time.Now())...), factoryapi.Config{})
 	for err, want := range map[error]bool{syscall.EPIPE: true, syscall.ENOSPC: false} {
 		full := harness.Writer(func([]byte) (int, error) { return 0, err })
-		if got := newList(t, userlist.Options{}).Print(t.Context(), client, full, io.Discard); (got == nil) != want {
+		if got := newList(t, userlist.Options{}).Print(t.Context(), client, nil, full, io.Discard); (got == nil) != want {
 			t.Errorf("where writing says %q, the command says %v", err, got)
 		}
 	}
@@ -182,7 +182,7 @@ func TestAnInterruptEndsIt(t *testing.T) {
 			}
 		}
 	}})
-	err := newList(t, userlist.Options{}).Print(ctx, client, io.Discard, io.Discard)
+	err := newList(t, userlist.Options{}).Print(ctx, client, nil, io.Discard, io.Discard)
 	if requests := api.Stats().Requests; err == nil || !strings.Contains(err.Error(), "stopped before the list was complete") || requests != 2 {
 		t.Errorf("error %v after %d requests", err, requests)
 	}
@@ -200,6 +200,21 @@ func TestOnlyTheDaysOfTheWindowAreRead(t *testing.T) {
 	}
 	if short, long := requests(filter("idle", "300d"), filter("used", "7d")), requests(filter("idle", "1d")); short >= long-20 {
 		t.Errorf("%d requests for a window of 7 days, %d for the columns of 30", short, long)
+	}
+}
+
+// Otherwise the window would look too long.
+func TestADayThatIsNotBelievedIsLogged(t *testing.T) {
+	members := fakeapi.Generate(3, 1, time.Now())
+	api := serve(members...)
+	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: members[0].ID, On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
+	day := time.Now().UTC().AddDate(0, 0, -5).Format(time.DateOnly)
+	api.Inject(fakeapi.Fault{Path: fakeapi.AnalyticsPath + "users", Serve: fakeapi.OnDay(day, fakeapi.Edit(func(page map[string]any) { page["data"] = []any{} }))})
+	var log harness.Log
+	l := newList(t, userlist.Options{Usage: true, Filters: []userlist.Filter{filter("unused", "7d")}})
+	err := l.Print(t.Context(), harness.Client(t, api, factoryapi.Config{}), log.Logger(), io.Discard, io.Discard)
+	if err == nil || strings.Contains(err.Error(), "too long") || !strings.Contains(log.String(), "activity counts 1 active users on "+day) {
+		t.Errorf("error %v, and the log is %q", err, log.String())
 	}
 }
 
