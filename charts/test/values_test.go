@@ -192,6 +192,7 @@ func TestEveryNameOfAReleaseMakesNamesThatAServerTakes(t *testing.T) {
 	for values, want := range map[string]string{
 		"fullnameOverride: " + strings.Repeat("a", 62) + "-b": strings.Repeat("a", 62),
 		"fullnameOverride: seats":                             "seats",
+		"fullnameOverride: 'true'":                            "true",
 	} {
 		if got := install(t, "emea", values).service.Name; got != want {
 			t.Errorf("%s: got %s, want %s", values, got, want)
@@ -228,10 +229,11 @@ func TestValues(t *testing.T) {
 		"dashboards: {enabled: true, folder: Factory, annotations: {a: b}}":              "annotations: a: b grafana_folder: Factory",
 		"dashboards: {enabled: true, labels: {dashboard: 'yes'}}":                        `dashboard: "yes" grafana_dashboard: "1"`,
 		"resources: {limits: {memory: 1Gi, cpu: 1}}":                                     "limits: cpu: 1 memory: 1Gi",
-		"resources: null":                "timeoutSeconds: 5 securityContext:",
-		"serviceAccount: {create: true}": "serviceAccountName: seats-factory-exporter",
-		"serviceAccount: {create: true, name: own, annotations: {a: b}}": `name: own namespace: "monitoring"`,
-		"serviceAccount: {name: vault, automount: true}":                 "automountServiceAccountToken: true serviceAccountName: vault",
+		"resources: null":                                                "timeoutSeconds: 5 securityContext:",
+		"serviceAccount: {create: true}":                                 `serviceAccountName: "seats-factory-exporter"`,
+		"serviceAccount: {create: true, name: '2024'}":                   `serviceAccountName: "2024"`,
+		"serviceAccount: {create: true, name: own, annotations: {a: b}}": `name: "own" namespace: "monitoring"`,
+		"serviceAccount: {name: vault, automount: true}":                 `automountServiceAccountToken: true serviceAccountName: "vault"`,
 		"podSecurityContext: {fsGroup: 65532}":                           "securityContext: fsGroup: 65532 runAsNonRoot: true seccompProfile: type: RuntimeDefault containers:",
 		"securityContext: {readOnlyRootFilesystem: false}":               "capabilities: drop: - ALL readOnlyRootFilesystem: false",
 		"securityContext: {runAsUser: 1000650000}":                       "runAsUser: 1",
@@ -296,6 +298,8 @@ func TestRefuses(t *testing.T) {
 		"podLabels: {app.kubernetes.io/name: seats}":                "podLabels: take away app.kubernetes.io/name, by which the chart finds its pod",
 		"commonLabels: {app.kubernetes.io/instance: seats}":         "commonLabels: take away app.kubernetes.io/instance",
 		"fullnameOverride: Seats":                                   "fullnameOverride",
+
+		"podMonitor: {enabled: true, interval: null, scrapeTimeout: 1m}": "podMonitor: the scrapeTimeout 1m is longer than the interval 30s",
 	} {
 		t.Run(values, func(t *testing.T) {
 			if _, stderr, err := run(t, values, "template", "seats", checkout); err == nil || !strings.Contains(stderr, message) {
@@ -314,6 +318,7 @@ extraManifests: ['{apiVersion: v1, kind: ConfigMap, metadata: {name: notes}, dat
 		"flags: {demo: true}":  "at http://localhost:10777 with\n",
 		"apiKeyFile: /mnt/key": "as soon as /mnt/key has the API key.\n",
 		"webConfigSecret: web": "at http://localhost:10777 (https, if web has a certificate) with\n",
+		"webConfigSecret: web\nservice: {port: 80}":                                  "scrape http://seats-factory-exporter.monitoring.svc:80 (https, if web has a certificate).\n",
 		"webConfigSecret: web\nserviceMonitor: {scheme: https}\nservice: {port: 80}": "scrape https://seats-factory-exporter.monitoring.svc:80.\n",
 	} {
 		if got := install(t, "seats", values+notes).configMaps[0].Data["notes"]; !strings.Contains(got, want) {

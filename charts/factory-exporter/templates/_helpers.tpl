@@ -29,7 +29,7 @@
 
 {{- /* The metadata of an object, from a dict of the context and of what is its own: name, namespace, labels, annotations. */ -}}
 {{- define "factory-exporter.metadata" -}}
-name: {{ .name | default (include "factory-exporter.fullname" .context) }}
+name: {{ .name | default (include "factory-exporter.fullname" .context) | quote }}
 namespace: {{ .namespace | default .context.Release.Namespace | quote }}
 labels:
   {{- include "factory-exporter.labels" (list .context .labels) | nindent 2 }}

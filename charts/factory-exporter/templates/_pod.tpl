@@ -6,7 +6,7 @@
 {{- with $.Values -}}
 automountServiceAccountToken: {{ (.serviceAccount).automount | default false }}
 {{- with include "factory-exporter.serviceAccount" $ }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- end }}
 # A Service named factory-exporter would set variables such as FACTORY_EXPORTER_PORT, which look like flags.
 enableServiceLinks: false
