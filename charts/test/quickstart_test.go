@@ -3,24 +3,31 @@ package chart_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/common/model"
 	"sigs.k8s.io/yaml"
 )
 
-// compose loads the quickstart as Compose does, with variables of the environment
-// ("NAME=value").
+// compose loads files of the quickstart, or others by their absolute paths, as Compose does,
+// with variables of the environment ("NAME=value").
 func compose(t *testing.T, env []string, files ...string) *types.Project {
 	t.Helper()
 	var paths []string
 	for _, file := range files {
-		paths = append(paths, "../../quickstart/"+file)
+		if !filepath.IsAbs(file) {
+			file = "../../quickstart/" + file
+		}
+		paths = append(paths, file)
 	}
 	options, err := cli.NewProjectOptions(paths, cli.WithEnv(env), cli.WithResolvedPaths(true))
 	if err != nil {
@@ -86,6 +93,73 @@ func TestQuickstartIsOpenToThisMachineAloneAndMountsWhatIsThere(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+	}
+}
+
+// Of a clone that only its owner may read.
+func TestQuickstartLetsTheContainersReadTheirFilesAndNobodyElseTheKey(t *testing.T) {
+	project, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clone := t.TempDir()
+	for _, dir := range []string{"quickstart", "alerts", "dashboards"} {
+		if err := os.CopyFS(filepath.Join(clone, dir), os.DirFS(filepath.Join(project, dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := filepath.Join(clone, "quickstart/key/api-key")
+	commands := regexp.MustCompile(`(?m)^chmod .*`).FindAllString(readFile(t, "quickstart/README.md"), -1)
+	steps := "chmod -R go= . && cd quickstart && echo fk-test >key/api-key && chmod 640 key/api-key\n" +
+		"sudo() { :; }\n" + // only root gives a file to a group
+		strings.Join(commands, "\n") + "\n" + commands[0]
+	shell := exec.Command("sh", "-euc", steps)
+	shell.Dir = clone
+	if output, err := shell.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	mode := func(path string) os.FileMode {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode().Perm()
+	}
+	if got := mode(key); got != 0o640 {
+		t.Errorf("the key has the mode %o", got)
+	}
+	if got := mode(filepath.Dir(key)); got&0o001 == 0 {
+		t.Errorf("the exporter does not get to the key: %o", got)
+	}
+	for name, service := range compose(t, nil, "compose.yml").Services {
+		for _, volume := range service.Volumes {
+			if volume.Type != types.VolumeTypeBind {
+				continue
+			}
+			err := filepath.WalkDir(strings.Replace(volume.Source, project, clone, 1), func(path string, entry os.DirEntry, err error) error {
+				if err == nil && (mode(path)&0o004 == 0 || entry.IsDir() && mode(path)&0o001 == 0) {
+					t.Errorf("%s cannot read %s: %o", name, path, mode(path))
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestHealthCheckOfTheDocumentationLastsAsLongAsAListingMay(t *testing.T) {
+	example := regexp.MustCompile("(?s)```yaml\n(services:.*?)```").FindStringSubmatch(readFile(t, "docs/installation.md"))
+	help, err := exec.Command(exporter, "--help").Output()
+	listing := regexp.MustCompile(`--factory\.listing-timeout=(\S+)`).FindSubmatch(help)
+	if err != nil || example == nil || listing == nil {
+		t.Fatal(err, example, listing)
+	}
+	file := filepath.Join(write(t, map[string]string{"compose.yml": "name: seats\n" + example[1]}), "compose.yml")
+	check := compose(t, nil, file).Services["factory_exporter"].HealthCheck
+	if atMost, err := model.ParseDuration(string(listing[1])); err != nil || time.Duration(*check.Timeout) <= time.Duration(atMost) {
+		t.Errorf("it ends after %s, a listing after %s, %v", check.Timeout, atMost, err)
 	}
 }
 
