@@ -97,7 +97,7 @@ func TestDemoNeedsNoKeyAndSaysWhatToOpen(t *testing.T) {
 	}
 }
 
-func TestDemoOnSeveralAddressesUnderTLSSaysOnceWhatToOpen(t *testing.T) {
+func TestDemoSaysOnceWhatToOpenUnderTLSToo(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(nil) // for its certificate
 	server.Close()
@@ -109,7 +109,7 @@ func TestDemoOnSeveralAddressesUnderTLSSaysOnceWhatToOpen(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "cert.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	writeFile(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 	writeFile(t, filepath.Join(dir, "web.yml"), "tls_server_config:\n  cert_file: cert.pem\n  key_file: key.pem\n")
-	p := start(t, "--demo", "--web.config.file="+filepath.Join(dir, "web.yml"), "--web.telemetry-path=/seats", "--web.listen-address=127.0.0.1:0")
+	p := start(t, "--demo", "--web.config.file="+filepath.Join(dir, "web.yml"), "--web.telemetry-path=/seats")
 	response, err := server.Client().Get(strings.Replace(p.url, "http:", "https:", 1))
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +118,12 @@ func TestDemoOnSeveralAddressesUnderTLSSaysOnceWhatToOpen(t *testing.T) {
 	p.stop()
 	if text := p.stdout.String(); strings.Count(text, "https://localhost:") != 2 || !strings.Contains(text, "/seats\n") || strings.Contains(text, "http://") {
 		t.Errorf("stdout is\n%s", text)
+	}
+	many := start(t, "--demo", "--web.listen-address=127.0.0.1:0")
+	many.scrape(t)
+	many.stop()
+	if text := many.stdout.String(); strings.Count(text, "simulated organization") != 1 || strings.Contains(text, "https://") {
+		t.Errorf("stdout, with two addresses, is\n%s", text)
 	}
 }
 
