@@ -104,13 +104,13 @@ type Census struct {
 	usage   *usage.View // nil if it is not known
 	earlier *Roster     // never nil
 
-	seen    map[uint64]struct{} // fingerprints of the ids
-	in      Membership          // of the user at hand
-	counts  Counts              // without windows and groups
-	all     tallies             // of one group
-	ages    sample              // in seconds
-	credits []sample            // by window, none without usage
-	groups  []groups            // by attribute
+	seen    map[fingerprint]struct{} // of the ids
+	in      Membership               // of the user at hand
+	counts  Counts                   // without windows and groups
+	all     tallies                  // of one group
+	ages    sample                   // in seconds
+	credits []sample                 // by window, none without usage
+	groups  []groups                 // by attribute
 }
 
 // New begins a census at the instant now. view is of the same windows, or nil. earlier is
@@ -118,7 +118,7 @@ type Census struct {
 func New(cfg Config, now time.Time, view *usage.View, earlier *Roster) *Census {
 	earlier = cmp.Or(earlier, &Roster{seed: maphash.MakeSeed()})
 	c := &Census{cfg: cfg, now: now, usage: view, earlier: earlier}
-	c.seen = make(map[uint64]struct{}, len(earlier.users))
+	c.seen = make(map[fingerprint]struct{}, len(earlier.users))
 	c.in.Windows = make([]WindowMembership, len(cfg.Windows))
 	c.all = c.newTallies()
 	c.all.addGroup()
@@ -142,7 +142,7 @@ func (c *Census) newTallies() tallies {
 func (c *Census) Add(users ...factoryapi.User) {
 	for i := range users {
 		before := len(c.seen)
-		c.seen[maphash.String(c.earlier.seed, users[i].ID)] = struct{}{}
+		c.seen[fingerprintOf(c.earlier.seed, users[i].ID)] = struct{}{}
 		if len(c.seen) > before {
 			c.add(&users[i])
 		} else {
