@@ -97,8 +97,11 @@ func (r *reading) read(ctx context.Context) error {
 	if r.due-r.shown.Day >= MaxDaysPast {
 		return fmt.Errorf("the newest day that activity, tokens and users agree on is %s", r.shown.Day)
 	}
-	r.publish(r.view())
-	return r.wayBack(ctx)
+	view := r.view(nil)
+	r.publish(view)
+	err = r.wayBack(ctx, view)
+	r.publish(r.view(nil)) // a day may have been read again
+	return err
 }
 
 // newest returns the newest day that has a row in both activity and tokens, and agrees
@@ -171,8 +174,9 @@ func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 	return total.Valid && sum > total.Value*1.001+float64(numbers)
 }
 
-// wayBack reads the older days of the longest window, the newest ones first.
-func (r *reading) wayBack(ctx context.Context) error {
+// wayBack reads the older days of the longest window, the newest ones first. view is what
+// was published last.
+func (r *reading) wayBack(ctx context.Context, view *View) error {
 	first := max(r.shown.Day-r.longest+1, factoryapi.FirstDay)
 	for day := r.shown.Day - 1; day >= first; day-- {
 		if known := r.days[day]; known != nil && (known.read >= r.due || day <= r.due-settling) {
@@ -184,7 +188,8 @@ func (r *reading) wayBack(ctx context.Context) error {
 		}
 		switch {
 		case err == nil:
-			r.publish(r.view())
+			view = r.view(view)
+			r.publish(view)
 		case !errors.As(err, new(*disagreement)):
 			return err
 		}

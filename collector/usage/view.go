@@ -3,6 +3,7 @@ package usage
 import (
 	"hash/maphash"
 	"maps"
+	"slices"
 
 	"factory_exporter/factoryapi"
 )
@@ -109,11 +110,17 @@ func (u User) In(window int) Use {
 	return Use{Used: use&used != 0, Unclear: use == unclear, Credits: sums.credits[u.number]}
 }
 
-// view adds up what is known now.
-func (l *Ledger) view() *View {
+// view returns what is known now. It shares the sums of an earlier view of the same reading
+// while that covers as many windows; there may be none.
+func (l *Ledger) view(earlier *View) *View {
 	v := *l.shown
 	for l.days[v.Day-factoryapi.Day(v.KnownDays)] != nil {
 		v.KnownDays++
+	}
+	if earlier != nil && !slices.ContainsFunc(l.cfg.Windows, func(days int) bool { return earlier.KnownDays < days && days <= v.KnownDays }) {
+		shared := *earlier
+		shared.KnownDays = v.KnownDays
+		return &shared
 	}
 	size := len(l.users) + len(l.free)
 	v.Users, v.Windows = len(l.users), make([]Window, len(l.cfg.Windows))
