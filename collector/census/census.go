@@ -123,8 +123,8 @@ func New(cfg Config, now time.Time, view *usage.View, earlier *Roster) *Census {
 	c.all = c.newTallies()
 	c.all.addGroup()
 	c.ages = newSample(ageBounds())
-	for range cfg.Windows {
-		if view != nil {
+	if view != nil {
+		for range cfg.Windows {
 			c.credits = append(c.credits, newSample(creditBounds()))
 		}
 	}
