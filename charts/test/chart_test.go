@@ -114,6 +114,7 @@ extraVolumeMounts: [{name: key, mountPath: /mnt/secrets, readOnly: true}]`,
 func TestVariants(t *testing.T) {
 	for name, values := range variants {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			stdout, stderr, err := run(t, values, "lint", "--strict", checkout)
 			if err != nil || strings.Contains(stdout, "[WARNING]") {
 				t.Errorf("lint: %v\n%s%s", err, stdout, stderr)
@@ -372,6 +373,7 @@ func TestProbesSucceedWithAndWithoutAWebConfiguration(t *testing.T) {
 		"basic authentication": {"webConfigSecret: web", "basic_auth_users: {prometheus: $2y$04$wjuQuQyOjDZKMUMXEC1seuhQTTzCNZpzO6bdjW2l/XSZXGQDU9dUm}", http.StatusUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			container := install(t, "seats", test.values).container(t)
 			address := startContainer(t, container, write(t, map[string]string{"key/api-key": "fk-test", "web/web-config.yml": test.webConfig}))
 			if status, _ := get(t, "http://"+address+"/-/healthy"); status != test.status {
@@ -420,6 +422,7 @@ func TestServiceMonitorSelectsTheServiceAndMakesTheReleaseTheJob(t *testing.T) {
 	}
 	for name, values := range map[string]string{"defaults": "serviceMonitor: {enabled: true}", "everything": everything} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			all := install(t, "emea", values)
 			monitor := all.monitors[0]
 			if !selects(&monitor.Spec.Selector, all.service.Labels) || selects(&monitor.Spec.Selector, install(t, "other", "").service.Labels) {

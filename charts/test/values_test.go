@@ -253,6 +253,7 @@ func TestValues(t *testing.T) {
 		"extraManifests: ['{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}']":                     "kind: ConfigMap, metadata: {name: a}",
 	} {
 		t.Run(values, func(t *testing.T) {
+			t.Parallel()
 			manifest := render(t, checkout, "seats", values)
 			decode(t, manifest)
 			if !strings.Contains(strings.Join(strings.Fields(manifest), " "), want) {
@@ -302,6 +303,7 @@ func TestRefuses(t *testing.T) {
 		"podMonitor: {enabled: true, interval: null, scrapeTimeout: 1m}": "podMonitor: the scrapeTimeout 1m is longer than the interval 30s",
 	} {
 		t.Run(values, func(t *testing.T) {
+			t.Parallel()
 			if _, stderr, err := run(t, values, "template", "seats", checkout); err == nil || !strings.Contains(stderr, message) {
 				t.Errorf("error %v\n%s", err, stderr)
 			}
