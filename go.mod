@@ -3,7 +3,7 @@ module factory_exporter
 go 1.26.0
 
 // What releases are built with.
-toolchain go1.26.8
+toolchain go1.26.11
 
 require (
 	github.com/alecthomas/kingpin/v2 v2.4.0
