@@ -44,7 +44,7 @@ func main() {
 		if cfg.Usage() && os.Getenv("GOGC") == "" {
 			// A page may be large, and its garbage is to need little memory beside what is kept
 			// of the days of use.
-			debug.SetGCPercent(40)
+			debug.SetGCPercent(25)
 		}
 		err = runUntilSignal(cfg)
 	}
