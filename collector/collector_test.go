@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,53 +18,49 @@ import (
 
 func TestLogTellsOfAFailureOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &harness.Lines{}
+		log := new(harness.Log)
 		f := newFixture(t, settings{
 			members:   members("a"),
 			client:    factoryapi.Config{RequestTimeout: 10 * time.Second},
 			collector: collector.Config{Logger: log.Logger()},
 		})
-		logged := 0
+		fails := func(reason string) []string {
+			return []string{`level=ERROR msg="Cannot list the members; this reason is logged once" err="` + reason}
+		}
 		for _, step := range []struct {
 			name  string
 			fault fakeapi.Behavior // nil: none
-			level string           // of the one line; empty: none
-			about string           // something in it
+			lines []string
 		}{
-			{"works from the start", nil, "", ""},
-			{"failures begin", fakeapi.Status(http.StatusUnauthorized), "ERROR", "401"},
-			{"the same failure", fakeapi.Status(http.StatusUnauthorized), "", ""},
-			{"the same failure in other words", fakeapi.Respond(http.StatusUnauthorized, "text/html", "<h1>Who are you?</h1>"), "", ""},
-			{"another status", fakeapi.Status(http.StatusInternalServerError), "ERROR", "500"},
-			{"a timeout", fakeapi.Hang(), "ERROR", "timeout"},
-			{"an invalid response", fakeapi.CutJSON(), "ERROR", "invalid_response"},
-			{"a broken connection", fakeapi.CutTransfer(), "ERROR", "connection"},
-			{"the first failure again", fakeapi.Status(http.StatusUnauthorized), "", ""},
-			{"a balancer in front of it", fakeapi.Status(http.StatusBadGateway), "ERROR", "502"},
-			{"works again", nil, "INFO", ""},
-			{"failures begin anew", fakeapi.Status(http.StatusUnauthorized), "ERROR", "401"},
+			{"works from the start", nil, nil},
+			{"failures begin", fakeapi.Status(http.StatusUnauthorized), fails("HTTP 401")},
+			{"the same failure", fakeapi.Status(http.StatusUnauthorized), nil},
+			{"the same failure in other words", fakeapi.Respond(http.StatusUnauthorized, "text/html", "<h1>Who are you?</h1>"), nil},
+			{"another status", fakeapi.Status(http.StatusInternalServerError), fails("HTTP 500")},
+			{"a timeout", fakeapi.Hang(), fails("timeout: ")},
+			{"an invalid response", fakeapi.CutJSON(), fails("invalid_response: ")},
+			{"a broken connection", fakeapi.CutTransfer(), fails("connection: ")},
+			{"the first failure again", fakeapi.Status(http.StatusUnauthorized), nil},
+			{"a balancer in front of it", fakeapi.Status(http.StatusBadGateway), fails("HTTP 502")},
+			{"works again", nil, []string{`level=INFO msg="Listing the members works again"`}},
+			{"failures begin anew", fakeapi.Status(http.StatusUnauthorized), fails("HTTP 401")},
 		} {
+			log.Reset()
 			f.api.ClearFaults()
 			if step.fault != nil {
 				f.api.Inject(fakeapi.Fault{Serve: step.fault})
 			}
 			time.Sleep(time.Minute)
 			f.scrape(t, t.Context())
-			lines := log.Told()[logged:]
-			logged += len(lines)
-			switch {
-			case step.level == "" && len(lines) > 0:
-				t.Errorf("%s: logs %q", step.name, lines)
-			case step.level != "" && (len(lines) != 1 || !strings.HasPrefix(lines[0], step.level+" ") || !strings.Contains(lines[0], step.about)):
-				t.Errorf("%s: logs %q, want one line of level %s about %q", step.name, lines, step.level, step.about)
-			}
+			t.Log(step.name)
+			log.Check(t, step.lines...)
 		}
 	})
 }
 
 func TestAnAttributeInOtherLettersIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &harness.Lines{}
+		log := new(harness.Log)
 		some := members("a", "b", "c")
 		some[1].Metadata = map[string]string{"team": "web", "Site": "x", "ß": "y"}
 		some[2].Metadata = map[string]string{"site": "x"}
@@ -75,8 +70,7 @@ func TestAnAttributeInOtherLettersIsToldOnce(t *testing.T) {
 		for range 3 {
 			f.scrape(t, t.Context())
 		}
-		want := "WARN No member has this attribute of --collector.group-by, but members have one in other letters attribute=metadata.TEAM other=metadata.team"
-		log.Check(t, want)
+		log.Check(t, `level=WARN msg="No member has this attribute of --collector.group-by, but members have one in other letters" attribute=metadata.TEAM other=metadata.team`)
 	})
 }
 

@@ -281,14 +281,14 @@ func TestClose(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				log := &harness.Lines{}
+				log := new(harness.Log)
 				f := newFixture(t, settings{
 					members:   members("a", "b"),
 					client:    factoryapi.Config{PageSize: 1, RequestTimeout: time.Hour},
 					collector: collector.Config{Schedule: collector.Schedule{MaxStale: time.Hour}, Logger: log.Logger()},
 				})
 				tt.before(t, f)
-				logged := len(log.Told())
+				log.Reset()
 				f.api.Inject(fakeapi.Fault{Page: 2, Serve: fakeapi.Hang()})
 				released := make(chan time.Time, 2)
 				for range cap(released) {
@@ -317,9 +317,7 @@ func TestClose(t *testing.T) {
 				if got := f.api.Stats().Requests; got != requests {
 					t.Errorf("%d requests after Close", got-requests)
 				}
-				if lines := log.Told()[logged:]; len(lines) > 0 {
-					t.Errorf("Close logs %q", lines)
-				}
+				log.Check(t)
 			})
 		})
 	}

@@ -236,7 +236,7 @@ func wrongs() []wrong {
 		{name: "dates are null", fault: at("users", set("date", nil)), want: all},
 		{name: "activity and users count different things", fault: at("activity", set("daily_active_users", 1000)), // as the third day is taken as it is
 			want:  samples{"factory_usage_up": 1, "factory_usage_day_timestamp_seconds": startOf("2026-05-28"), "factory_usage_known_days": 90, usedOf("7d"): 2},
-			lines: []string{"activity counts 1000 active users on 2026-05-29, but users has 1", "taken as it is day=2026-05-28 rows=1 active_users=1000"}},
+			lines: []string{"activity counts 1000 active users on 2026-05-29, but users has 1", `taken as it is" day=2026-05-28 rows=1 active_users=1000`}},
 		{name: "the history is short", unknowns: fakeapi.Unknowns{Reach: 28}, want: week, errors: "400"},
 		{name: "the activity of an old day fails", fault: at("activity", fakeapi.OnDay("2026-05-05", fakeapi.Status(500))),
 			want: but(week, samples{"factory_usage_up": 0, "factory_usage_known_days": 25}), errors: "500", lines: []string{"HTTP 500"}},
@@ -267,7 +267,7 @@ func TestWrongsOfTheAnalytics(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sleepUntil(may31)
-				log := &harness.Lines{}
+				log := new(harness.Log)
 				s := working()
 				s.collector.Logger = log.Logger()
 				s.client.RequestTimeout, s.client.MaxRetries = 10*time.Second, 1
@@ -302,15 +302,15 @@ func TestWrongsOfTheAnalytics(t *testing.T) {
 					}
 				}
 				log.Check(t, tt.lines...)
-				harness.CheckNoKey(t, "the log", strings.Join(log.All(), "\n"), key)
-				lines := len(log.Told())
+				harness.CheckNoKey(t, "the log", log.String(), key)
+				log.Reset()
 
 				f.api.ClearFaults()
 				s.analytics.Choose(fakeapi.Unknowns{})
 				time.Sleep(24 * time.Hour)
 				f.afterReading(t).Check(t, "when nothing is wrong", samples{"factory_usage_up": 1, usedOf("1d"): 2, "factory_usage_day_timestamp_seconds": startOf("2026-05-30")})
-				if told := log.Told()[lines:]; tt.want["factory_usage_up"] == 0 && (len(told) != 1 || !strings.HasPrefix(told[0], "INFO ")) {
-					t.Errorf("logs %q, want that it works again", told)
+				if tt.want["factory_usage_up"] == 0 {
+					log.Check(t, `level=INFO msg="Reading the analytics works again"`)
 				}
 			})
 		})
@@ -347,7 +347,7 @@ func TestOneDayIsShown(t *testing.T) {
 func TestNoMemberWorkedOnTheNewestDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sleepUntil(may31)
-		log := &harness.Lines{}
+		log := new(harness.Log)
 		s := working()
 		s.collector.Logger = log.Logger()
 		work := fakeapi.Work{Sessions: 1, Model: "plain"}
@@ -362,9 +362,7 @@ func TestNoMemberWorkedOnTheNewestDay(t *testing.T) {
 		f.scrape(t, t.Context()).Check(t, "during the reading", samples{usedOf("1d"): absent, unusedOf("1d"): absent})
 		time.Sleep(time.Minute)
 		f.scrape(t, t.Context()).Check(t, "after it", samples{usedOf("1d"): 0, unusedOf("1d"): 8, usedOf("30d"): 1})
-		if lines := log.Told(); len(lines) > 0 {
-			t.Errorf("logs %q", lines)
-		}
+		log.Check(t)
 	})
 }
 

@@ -53,12 +53,12 @@ type world struct {
 	config    usage.Config
 	clock     time.Time // of the API
 	views     []*usage.View
-	log       *harness.Lines
+	log       *harness.Log
 }
 
 func newWorld(t testing.TB, workers ...fakeapi.UserWork) *world {
 	t.Helper()
-	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key), log: &harness.Lines{}}
+	w := &world{analytics: fakeapi.NewAnalytics(workers...), api: fakeapi.NewServer(fakeapi.NewOrganization(), harness.Key), log: new(harness.Log)}
 	w.analytics.Now = func() time.Time { return w.clock }
 	w.analytics.Choose(fakeapi.Unknowns{IdleDays: true})
 	w.api.SetAnalytics(w.analytics)

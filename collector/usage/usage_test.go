@@ -233,7 +233,7 @@ func TestKnownDayThatLosesRows(t *testing.T) {
 		if v, _ = w.mustRead(t, noon("2026-06-02")); v.Used != 12 || v.Windows[2].Priced != priced {
 			t.Errorf("with %d rows: %d used the product, %+v", then, v.Used, v.Windows)
 		}
-		w.log.Check(t, "credits of users are not shown day=2026-05-30 rows=7 before=12")
+		w.log.Check(t, `credits of users are not shown" day=2026-05-30 rows=7 before=12`)
 	}
 }
 
@@ -246,7 +246,7 @@ func TestRowsOfZeros(t *testing.T) {
 			t.Error(shown(v))
 		}
 	}
-	w.log.Check(t, "taken as it is day=2026-05-20 rows=0 active_users=3")
+	w.log.Check(t, `taken as it is" day=2026-05-20 rows=0 active_users=3`)
 }
 
 // A number that is too large to be added up makes no claim.
@@ -379,7 +379,7 @@ func TestWeeks(t *testing.T) {
 			{"2026-05-31", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-05-29")},
 			{"2026-06-01", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", "2026-05-31, 1 known, 1d"},
 			{"2026-06-02", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-30"}}), nil, "", all("2026-06-01")},
-		}, []string{"activity counts 12 active users on 2026-05-30, but users has 3", "taken as it is day=2026-05-30 rows=3 active_users=12"}},
+		}, []string{"activity counts 12 active users on 2026-05-30, but users has 3", `taken as it is" day=2026-05-30 rows=3 active_users=12`}},
 		{"a day in the middle has no rows of users, until it has", []step{
 			{"2026-05-31", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-20"}}), nil, "", "2026-05-30, 10 known, 1d, 7d"},
 			{"2026-06-01", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-20"}}), nil, "", "2026-05-31, 11 known, 1d, 7d"},
@@ -388,7 +388,7 @@ func TestWeeks(t *testing.T) {
 		{"an old day has few rows", []step{
 			{"2026-05-31", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-20"}}), nil, "", all("2026-05-30")},
 			{"2026-06-01", idle(fakeapi.Unknowns{HalfWritten: []string{"2026-05-20"}}), nil, "", all("2026-05-31")},
-		}, []string{"taken as it is day=2026-05-20 rows=3 active_users=12"}},
+		}, []string{`taken as it is" day=2026-05-20 rows=3 active_users=12`}},
 		{"a known day loses its rows", []step{
 			{"2026-05-31", plain, nil, "", all("2026-05-30")},
 			{"2026-06-01", idle(fakeapi.Unknowns{Unwritten: []string{"2026-05-29", "2026-05-30"}}), nil, "", all("2026-05-31")},
@@ -587,7 +587,7 @@ func TestUsersWhoConsumedMoreThanTheOrganization(t *testing.T) {
 	if !v.Windows[0].Priced || v.Windows[1].Priced || did(v, "user_0") != "used 1000, used 7100, used 30100, used 90100" {
 		t.Errorf("%+v; %s", v.Windows, did(v, "user_0"))
 	}
-	w.log.Check(t, "more credits than the whole organization, so credits of users are not shown day=2026-05-29 users=3300 organization=3000")
+	w.log.Check(t, `more credits than the whole organization, so credits of users are not shown" day=2026-05-29 users=3300 organization=3000`)
 }
 
 // A reading that is stopped says so, and loses nothing.

@@ -2,8 +2,10 @@ package harness
 
 import (
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
+	"testing"
 )
 
 // Log keeps what a program or a logger writes. It can be read meanwhile.
@@ -36,6 +38,17 @@ func (l *Log) Reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text.Reset()
+}
+
+// Check fails unless these are parts of the logger's lines that are not for debugging, one
+// of each.
+func (l *Log) Check(t testing.TB, parts ...string) {
+	t.Helper()
+	debug := func(line string) bool { return strings.Contains(line, " level=DEBUG ") }
+	told := slices.DeleteFunc(slices.Collect(strings.Lines(l.String())), debug)
+	if !slices.EqualFunc(told, parts, strings.Contains) {
+		t.Errorf("logs %q, want lines about %q", told, parts)
+	}
 }
 
 // Writer is an [io.Writer] that is one function.
