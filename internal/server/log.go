@@ -14,43 +14,38 @@ import (
 // onceAMinute returns a logger that logs an error only if it has logged none with the
 // same message for a minute. What is not an error goes to logger as it is.
 func onceAMinute(logger *slog.Logger) *slog.Logger {
-	return slog.New(rareErrors{logger.Handler(), &messages{logged: map[string]time.Time{}}})
+	return slog.New(rareErrors{logger.Handler(), new(sync.Mutex), map[string]time.Time{}})
 }
 
 type rareErrors struct {
 	slog.Handler
-	errors *messages
-}
-
-// messages are those logged so far. There are few, as they have fixed texts.
-type messages struct {
-	mu     sync.Mutex
-	logged map[string]time.Time
+	mu     *sync.Mutex
+	logged map[string]time.Time // by message. There are few, as they have fixed texts.
 }
 
 func (h rareErrors) Handle(ctx context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelError && !h.errors.due(r.Message) {
+	if r.Level >= slog.LevelError && !h.due(r.Message) {
 		return nil
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
 func (h rareErrors) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return rareErrors{h.Handler.WithAttrs(attrs), h.errors}
+	return rareErrors{h.Handler.WithAttrs(attrs), h.mu, h.logged}
 }
 
 func (h rareErrors) WithGroup(name string) slog.Handler {
-	return rareErrors{h.Handler.WithGroup(name), h.errors}
+	return rareErrors{h.Handler.WithGroup(name), h.mu, h.logged}
 }
 
-func (m *messages) due(message string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+func (h rareErrors) due(message string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	now := time.Now()
-	if last, ok := m.logged[message]; ok && now.Sub(last) < time.Minute {
+	if last, ok := h.logged[message]; ok && now.Sub(last) < time.Minute {
 		return false
 	}
-	m.logged[message] = now
+	h.logged[message] = now
 	return true
 }
 
