@@ -210,8 +210,9 @@ func (c *Census) classify(user *factoryapi.User) {
 // Counts returns the numbers of all users added so far.
 func (c *Census) Counts() Counts {
 	counts := c.counts
-	counts.Users = int(c.all.users[0])
-	counts.Windows = c.all.counts(0)
+	all := GroupCounts{Windows: make([]WindowCounts, len(c.cfg.Windows))}
+	c.all.addTo(&all, 0)
+	counts.Users, counts.Windows = all.Users, all.Windows
 	counts.SignInAges = c.ages.histogram()
 	for i := range c.credits {
 		counts.Credits = append(counts.Credits, c.credits[i].histogram())

@@ -140,9 +140,3 @@ func (t *tallies) addTo(sum *GroupCounts, group int) {
 		}
 	}
 }
-
-func (t *tallies) counts(group int) []WindowCounts {
-	sum := GroupCounts{Windows: make([]WindowCounts, t.size)}
-	t.addTo(&sum, group)
-	return sum.Windows
-}
