@@ -163,25 +163,19 @@ func runCommand(ctx context.Context, cfg *config.Config, api factoryapi.Config, 
 }
 
 // addKey adds the key of the key file or, without one, of the environment.
-func addKey(ctx context.Context, api *factoryapi.Config, file string, logger *slog.Logger) error {
+func addKey(ctx context.Context, api *factoryapi.Config, file string, logger *slog.Logger) (err error) {
 	if file != "" {
-		key, err := apikey.Open(ctx, file, logger)
-		if err != nil {
+		if api.Credentials, err = apikey.Open(ctx, file, logger); err != nil {
 			return fmt.Errorf("--factory.api-key-file: %w", err)
 		}
-		api.Credentials = key
 		return nil
 	}
 	value, ok := os.LookupEnv(config.KeyVariable)
 	if !ok {
 		return fmt.Errorf("no API key: set --factory.api-key-file=FILE or the environment variable %s, or use --demo", config.KeyVariable)
 	}
-	key, err := apikey.Parse(value, "environment variable "+config.KeyVariable)
-	if err != nil {
-		return err
-	}
-	api.Credentials = key
-	return nil
+	api.Credentials, err = apikey.Parse(value, "environment variable "+config.KeyVariable)
+	return err
 }
 
 // startDemo serves a simulated organization on a loopback port until stop is called, and
