@@ -67,7 +67,7 @@ func New(lister Lister, cfg Config) *Collector {
 	c := &Collector{cfg: cfg, lister: lister, metrics: newMetrics()}
 	c.listingOutage = outage{what: "Listing", cannot: "Cannot list the members", again: "Listing the members works again"}
 	c.readingOutage = outage{what: "Reading of the analytics", cannot: "Cannot read the analytics", again: "Reading the analytics works again"}
-	c.listings = newListings(cfg.Schedule, c.list)
+	c.listings = &listings{cfg.Schedule, newTask(cfg.Schedule.ListingTimeout, c.list)}
 	if cfg.Analytics != nil {
 		c.usageMetrics = newUsageMetrics()
 		c.readings = newReadings(c.read)
@@ -96,15 +96,7 @@ func (c *Collector) Scrape(ctx context.Context) prometheus.Collector {
 		c.readings.start()
 	}
 	listing := c.listings.wait(ctx)
-	return scrape{c, listing, c.usage()}
-}
-
-// usage returns what may be shown of the analytics.
-func (c *Collector) usage() usageState {
-	if c.readings == nil {
-		return usageState{}
-	}
-	return c.readings.shown()
+	return scrape{c, listing, c.readings.shown()}
 }
 
 func (c *Collector) newLedger() *usage.Ledger {
@@ -175,7 +167,7 @@ func (s scrape) Collect(ch chan<- prometheus.Metric) {
 
 func (c *Collector) list(ctx context.Context) (*snapshot, error) {
 	start := time.Now()
-	known := c.usage()
+	known := c.readings.shown()
 	view := known.view
 	counting := census.New(c.cfg.Census, start, view, c.roster)
 	pages := 0

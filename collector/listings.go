@@ -39,10 +39,6 @@ type listings struct {
 	*task[snapshot]
 }
 
-func newListings(schedule Schedule, list func(context.Context) (*snapshot, error)) *listings {
-	return &listings{schedule, newTask(schedule.ListingTimeout, list)}
-}
-
 // listingState is what a scrape may show of the listings.
 type listingState struct {
 	snapshot   *snapshot // nil if none is fresh enough

@@ -50,7 +50,11 @@ type usageState struct {
 	today factoryapi.Day
 }
 
+// shown returns what may be shown now: nothing, if there is no r.
 func (r *readings) shown() usageState {
+	if r == nil {
+		return usageState{}
+	}
 	past, inProgress, _ := r.state(nil)
 	s := usageState{up: past.up(), whole: past.up() && !inProgress, today: factoryapi.DayOf(time.Now())}
 	if view := r.view.Load(); s.mayShow(view) {
