@@ -42,7 +42,7 @@ func TestBadValueIsOneLineThatNamesTheFlag(t *testing.T) {
 		{name: "retries negative", args: "--factory.max-retries=-1", want: []string{"--factory.max-retries=-1"}},
 		{name: "seat limit negative", args: "--factory.seat-limit=-1", want: []string{"--factory.seat-limit=-1"}},
 
-		{name: "window rubbish", args: "--collector.window=fortnight", want: []string{"--collector.window=fortnight", "not a window like 7d"}},
+		{name: "window rubbish", args: "--collector.window=fortnight", want: []string{"--collector.window=fortnight", "not a window like 7d", "no unit for months"}},
 		{name: "window zero", args: "--collector.window=0d", want: []string{"--collector.window=0d", "zero"}},
 		{name: "window in minutes", args: "--collector.window=45m", want: []string{"--collector.window=45m", "m is minutes", "90d"}},
 		{name: "window twice, written differently", args: "--collector.window=7d --collector.window=168h", want: []string{"--collector.window=168h", "twice", "7d"}},
