@@ -51,25 +51,6 @@ func TestScrapeWaitsForTheWholeListingWithoutADeadline(t *testing.T) {
 	})
 }
 
-func TestListingThatOutlastsEveryScrapeIsServedByALaterOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, settings{
-			members:   members("a", "b", "c", "d"),
-			client:    factoryapi.Config{PageSize: 1},
-			collector: collector.Config{Schedule: collector.Schedule{MaxStale: 5 * time.Minute}},
-		})
-		f.api.SetLatency(20 * time.Second) // 80 s a listing
-		var shown []float64
-		for range 6 { // at 0, 30, ..., 150 s, each until 10 s later
-			shown = append(shown, f.scrapeWithin(t, 10*time.Second)["factory_users"])
-			time.Sleep(20 * time.Second)
-		}
-		if want := []float64{0, 0, 0, 4, 4, 4}; fmt.Sprint(shown) != fmt.Sprint(want) {
-			t.Errorf("users in scrapes: %v, want %v", shown, want)
-		}
-	})
-}
-
 func TestScrapeThatGivesUpDoesNotStopTheListing(t *testing.T) {
 	for _, after := range []time.Duration{0, 15 * time.Second} { // at once, and on the second page
 		t.Run(after.String(), func(t *testing.T) {
