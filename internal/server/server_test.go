@@ -50,20 +50,6 @@ func TestStopAnswersWaitingScrapes(t *testing.T) {
 	}
 }
 
-func TestPortInUseIsAnErrorThatNamesTheFlag(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	e := newServer(t, settings{})
-	*e.cfg.Web.WebListenAddresses = []string{taken.Addr().String()}
-	err = e.Serve(t.Context(), nil)
-	if err == nil || !strings.Contains(err.Error(), "--web.listen-address") || !strings.Contains(err.Error(), taken.Addr().String()) {
-		t.Errorf("error is %v, want one that names --web.listen-address and %s", err, taken.Addr())
-	}
-}
-
 func TestOversizedRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	e := newExporter(t, settings{})
