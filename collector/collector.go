@@ -137,7 +137,6 @@ func (c *Collector) LastListing() (ended time.Time, failure string, users int) {
 	return past.ended, failure, users
 }
 
-// Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	c.metrics.describe(ch)
 	if c.readings != nil {
@@ -145,8 +144,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. It waits as long as a listing takes;
-// use Scrape where there is a deadline.
+// Collect waits as long as a listing takes: use Scrape where there is a deadline.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.Scrape(context.Background()).Collect(ch)
 }

@@ -40,12 +40,10 @@ func (m *RequestMetrics) Observe(endpoint string) (ended func(error)) {
 	return m.analytics.observe()
 }
 
-// Describe implements prometheus.Collector.
 func (m *RequestMetrics) Describe(ch chan<- *prometheus.Desc) {
 	prometheus.DescribeByCollect(m, ch)
 }
 
-// Collect implements prometheus.Collector.
 func (m *RequestMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.listings.collect(ch)
 	if m.analytics != nil {

@@ -7,7 +7,6 @@ import (
 	"strings"
 )
 
-// maxModels bounds the models of a day.
 const maxModels = 1000
 
 // Tokens is what the whole organization consumed on a day.

@@ -20,7 +20,6 @@ func wholeSeconds(age time.Duration) uint64 {
 	return seconds
 }
 
-// creditBounds are the upper bounds of the histograms of credits.
 func creditBounds() []uint64 {
 	return []uint64{1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 2e8, 5e8, 1e9}
 }

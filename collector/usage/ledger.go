@@ -62,7 +62,6 @@ type record struct {
 	read    factoryapi.Day // the newest day that was due when this one was read
 }
 
-// NewLedger returns an empty ledger.
 func NewLedger(cfg Config) *Ledger {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &Ledger{

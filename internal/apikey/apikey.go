@@ -20,7 +20,6 @@ import (
 const Prefix = "fk-"
 
 const (
-	// maxKeyBytes bounds a key file.
 	maxKeyBytes = 64 << 10
 	// keyTimeout bounds the time to read a key file, which may be on a network.
 	keyTimeout = 5 * time.Second
@@ -39,7 +38,6 @@ func Parse(text, source string) (Value, error) {
 	return Value{key, source}, nil
 }
 
-// Key returns the key.
 func (v Value) Key(context.Context) string { return v.key }
 
 // String says where the key came from.

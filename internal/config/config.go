@@ -20,7 +20,6 @@ import (
 	"factory_exporter/internal/userlist"
 )
 
-// Program is the name of the program.
 const Program = "factory_exporter"
 
 // KeyVariable is the environment variable that holds the API key, unless a file does.
@@ -63,7 +62,6 @@ func (c *Config) UserList() *userlist.List    { return c.list }
 func (c *Config) UnknownVariables() []string  { return c.unknown }
 func (c *Config) Settings() []any             { return c.settings }
 
-// Check returns what the command check asks for.
 func (c *Config) Check() check.Options {
 	counting := c.collector.Census
 	return check.Options{Windows: counting.Windows, GroupBy: counting.GroupBy, ListingTimeout: c.collector.Schedule.ListingTimeout, Usage: c.usage}

@@ -104,7 +104,6 @@ func ServeWith(t testing.TB, server *http.Server) *Pipe {
 // Static is a key that does not change.
 type Static string
 
-// Key returns the key.
 func (s Static) Key(context.Context) string { return string(s) }
 
 // Client returns a client of an API that is served until the test ends. Its key is Key
@@ -129,7 +128,6 @@ func Client(t testing.TB, api http.Handler, cfg factoryapi.Config) *factoryapi.C
 // RoundTrip is an [http.RoundTripper] that is one function.
 type RoundTrip func(*http.Request) (*http.Response, error)
 
-// RoundTrip calls f.
 func (f RoundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // Users returns users as the client reads them.
@@ -257,14 +255,4 @@ func (s Samples) Sum(name string) (sum float64) {
 		}
 	}
 	return sum
-}
-
-// Count returns the number of series with labels of one name.
-func (s Samples) Count(name string) (n int) {
-	for series := range s {
-		if strings.HasPrefix(series, name+"{") {
-			n++
-		}
-	}
-	return n
 }

@@ -54,5 +54,4 @@ func (l *Log) Check(t testing.TB, parts ...string) {
 // Writer is an [io.Writer] that is one function.
 type Writer func([]byte) (int, error)
 
-// Write calls w.
 func (w Writer) Write(b []byte) (int, error) { return w(b) }
