@@ -2,10 +2,12 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -35,16 +37,13 @@ type metricsPage struct {
 	logger *slog.Logger
 	write  func(scrape prometheus.Collector) http.Handler // of the series of a scrape
 
-	places chan struct{} // of the answers that are being made or read; nil: no limit
+	places chan struct{} // of the answers that are being made or read
 	making chan struct{} // the place of the answer that is being made
 }
 
 func newMetricsPage(cfg Config, users *collector.Collector, logger *slog.Logger, write func(prometheus.Collector) http.Handler) *metricsPage {
-	p := &metricsPage{cfg: cfg, users: users, logger: logger, write: write, making: make(chan struct{}, 1)}
-	if cfg.MaxRequests > 0 {
-		p.places = make(chan struct{}, cfg.MaxRequests)
-	}
-	return p
+	places := cmp.Or(cfg.MaxRequests, math.MaxInt) // which take no memory
+	return &metricsPage{cfg: cfg, users: users, logger: logger, write: write, places: make(chan struct{}, places), making: make(chan struct{}, 1)}
 }
 
 // ServeHTTP answers a scrape once the listing that it waits for has ended, or its deadline
@@ -63,13 +62,11 @@ func (p *metricsPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 	}
 	scrape := p.users.Scrape(listing)
-	if p.places != nil {
-		if !enter(turn, p.places, placeTimeout) {
-			p.refuse(w, r, fmt.Sprintf("Too many answers are being made or read. The limit is %d (--web.max-requests).", p.cfg.MaxRequests))
-			return
-		}
-		defer leave(p.places)
+	if !enter(turn, p.places, placeTimeout) {
+		p.refuse(w, r, fmt.Sprintf("Too many answers are being made or read. The limit is %d (--web.max-requests).", p.cfg.MaxRequests))
+		return
 	}
+	defer leave(p.places)
 	answer, ok := p.answer(turn, scrape, r)
 	if !ok {
 		p.refuse(w, r, "Other answers are being made, and the turn of this one did not come in time.")
