@@ -93,7 +93,7 @@ func (c *Collector) Close() {
 // it.
 func (c *Collector) Scrape(ctx context.Context) prometheus.Collector {
 	if c.readings != nil {
-		c.readings.start()
+		c.readings.join(readingIsDue)
 	}
 	listing := c.listings.wait(ctx)
 	return scrape{c, listing, c.readings.shown()}

@@ -38,10 +38,6 @@ func newReadings(read func(ctx context.Context, now time.Time, publish func(*usa
 	return r
 }
 
-func (r *readings) start() {
-	r.join(func(past history[reading]) bool { return readingIsDue(past, time.Now()) })
-}
-
 // usageState is what a scrape may show of the readings.
 type usageState struct {
 	view  *usage.View // nil if none is new enough
@@ -68,7 +64,8 @@ func (s usageState) mayShow(view *usage.View) bool {
 	return view != nil && s.today-view.Day <= usage.MaxDaysPast
 }
 
-func readingIsDue(past history[reading], now time.Time) bool {
+func readingIsDue(past history[reading]) bool {
+	now := time.Now()
 	switch {
 	case past.ended.IsZero():
 		return true

@@ -44,9 +44,6 @@ type Days struct{ First, Last Day }
 // DaysThrough returns the n days that end with last.
 func DaysThrough(last Day, n int) Days { return Days{last - Day(n) + 1, last} }
 
-// Len returns the number of days in the range.
-func (d Days) Len() int { return int(d.Last-d.First) + 1 }
-
 // String returns "2026-01-14 to 2026-01-20", or one day if both ends are the same.
 func (d Days) String() string {
 	if d.First == d.Last {

@@ -71,7 +71,7 @@ type reading struct {
 func (r *reading) read(ctx context.Context) error {
 	days := factoryapi.DaysThrough(r.due, lookBack)
 	days.First = max(days.First, factoryapi.FirstDay)
-	if days.Len() < 1 {
+	if days.Last < days.First {
 		return fmt.Errorf("the analytics begin on %s", factoryapi.FirstDay)
 	}
 	var err error
@@ -134,7 +134,11 @@ func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*View, error)
 	defer cancel()
 	v := &View{Day: day, Activity: r.activity[day], Tokens: r.tokens[day]}
 	byModel, err := r.source.CreditsByModel(ctx, factoryapi.Days{First: day, Last: day})
-	switch sum := sumOf(byModel[day]); {
+	sum := 0.0
+	for _, credits := range byModel[day] {
+		sum += credits
+	}
+	switch {
 	case isFailure(err):
 		if r.say(topic{about: "by model"}) {
 			r.cfg.Logger.Warn("Cannot read the credits by model; this is logged once", "err", err)
@@ -160,13 +164,6 @@ func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*View, error)
 // isFailure reports whether err is a request that failed, as opposed to one that was
 // canceled.
 func isFailure(err error) bool { return errors.As(err, new(*factoryapi.Error)) }
-
-func sumOf(numbers map[string]float64) (sum float64) {
-	for _, n := range numbers {
-		sum += n
-	}
-	return sum
-}
 
 // isAbove reports whether the sum of so many numbers is above a total by more than they
 // may be rounded.

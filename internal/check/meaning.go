@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -16,12 +17,7 @@ func meaningOf(err error) string {
 		return ""
 	}
 	has := func(words ...string) bool {
-		for _, word := range words {
-			if strings.Contains(failure.Message, word) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(failure.Message, word) })
 	}
 	switch reason := failure.Reason(); {
 	case reason == "401":
