@@ -68,21 +68,6 @@ func TestAFileThatCannotBeReplacedIsRefusedBeforeAnythingIsAsked(t *testing.T) {
 	}
 }
 
-// Go opens the null device where a standard stream is closed.
-func TestClosedStdoutIsSaid(t *testing.T) {
-	client := harness.Client(t, serve(), factoryapi.Config{})
-	for mode, closed := range map[int]bool{os.O_RDWR: true, os.O_WRONLY: false} {
-		null, err := os.OpenFile(os.DevNull, mode, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer null.Close()
-		if err := newList(t, userlist.Options{}).Print(t.Context(), client, nil, null, io.Discard); (err != nil) != closed {
-			t.Errorf("opened with mode %d: error %v", mode, err)
-		}
-	}
-}
-
 func TestATerminalShowsHowFarItIs(t *testing.T) {
 	api := serve(fakeapi.Generate(350, 1, time.Now())...)
 	client := harness.Client(t, api, factoryapi.Config{})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -158,16 +157,6 @@ func TestAListThatShiftedIsPrintedAndSaysSo(t *testing.T) {
 	if err != nil || strings.Count(stdout, "\n") != 2 || !strings.Contains(stdout, "first@") ||
 		!strings.Contains(stderr, "shifted") || !strings.Contains(stderr, "twice: 1\n") || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("error %v, stderr %q, stdout:\n%s", err, stderr, stdout)
-	}
-}
-
-func TestAReaderThatHasEnoughIsNoError(t *testing.T) {
-	client := harness.Client(t, serve(fakeapi.Generate(50, 1, time.Now())...), factoryapi.Config{})
-	for err, want := range map[error]bool{syscall.EPIPE: true, syscall.ENOSPC: false} {
-		full := harness.Writer(func([]byte) (int, error) { return 0, err })
-		if got := newList(t, userlist.Options{}).Print(t.Context(), client, nil, full, io.Discard); (got == nil) != want {
-			t.Errorf("where writing says %q, the command says %v", err, got)
-		}
 	}
 }
 
