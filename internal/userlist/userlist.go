@@ -174,7 +174,7 @@ func (l *List) read(ctx context.Context, client *factoryapi.Client, view *usage.
 	}
 	counts = counted.Counts()
 	if view != nil && view.Users > 0 && counts.Users > 0 && counts.InUsage == 0 {
-		return nil, counts, errors.New("not one user of the analytics is a member, so nothing can be told of the use of members: leave out --collector.usage")
+		return nil, counts, fmt.Errorf("not one user of the analytics is a member (days read: %d), so nothing can be told of the use of members: give --used and --unused a longer window, or leave out --collector.usage", view.KnownDays)
 	}
 	return users, counts, nil
 }

@@ -212,7 +212,7 @@ func TestIdsThatDoNotMatchAreAnError(t *testing.T) {
 	api := serve(fakeapi.Generate(3, 1, time.Now())...)
 	api.SetAnalytics(fakeapi.NewAnalytics(fakeapi.UserWork{ID: "other", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }}))
 	stdout, _, err := list(t, api, userlist.Options{Usage: true, Filters: []userlist.Filter{filter("unused", "7d")}})
-	if err == nil || stdout != "" || !strings.Contains(err.Error(), "not one user of the analytics is a member") {
+	if err == nil || stdout != "" || !strings.Contains(err.Error(), "not one user of the analytics is a member (days read: 7)") || !strings.Contains(err.Error(), "a longer window") {
 		t.Errorf("error %v, stdout %q", err, stdout)
 	}
 }
