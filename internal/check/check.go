@@ -31,6 +31,7 @@ type report struct {
 	Options
 	client    *factoryapi.Client
 	out       io.Writer
+	stop      context.CancelCauseFunc
 	title     string // of the lines that follow
 	unwritten error  // why a line could not be written
 	answers   answers
@@ -47,6 +48,8 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 		return err
 	}
 	defer r.client.CloseIdleConnections()
+	ctx, r.stop = context.WithCancelCause(ctx)
+	defer r.stop(nil)
 
 	r.line("Version", "%s", api.UserAgent)
 	r.line("URL", "%s", cmp.Or(api.URL, factoryapi.DefaultURL))
@@ -67,16 +70,21 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 		r.usage(ctx, view, matched)
 	}
 	r.answers.tell(r)
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return errors.New("stopped before the check was complete")
-	case r.failed:
-		const result = "the exporter does not work with these flags"
-		r.line("Result", result)
-		return errors.New(result)
+	result := "the exporter works with these flags"
+	if r.failed {
+		result = "the exporter does not work with these flags"
+		err = errors.New(result)
 	}
-	r.line("Result", "the exporter works with these flags")
-	return r.unwritten
+	if ctx.Err() == nil {
+		r.line("Result", "%s", result)
+	}
+	switch {
+	case errors.Is(context.Cause(ctx), syscall.EPIPE): // nobody reads any more, which is no error
+		return nil
+	case ctx.Err() != nil:
+		return errors.New("stopped before the check was complete")
+	}
+	return cmp.Or(err, r.unwritten)
 }
 
 // line writes a line. Lines of the same title belong together.
@@ -87,7 +95,10 @@ func (r *report) line(title, format string, values ...any) {
 		r.title = title
 	}
 	_, err := fmt.Fprintf(r.out, "%-12s%s\n", title, hide(fmt.Sprintf(format, values...)))
-	if err != nil && !errors.Is(err, syscall.EPIPE) { // a reader that has gone is no error
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		r.stop(err)
+	case err != nil:
 		r.unwritten = fmt.Errorf("cannot write what was found: %w", err)
 	}
 }

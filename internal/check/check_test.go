@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -249,10 +250,12 @@ func TestAReaderThatHasGoneIsNoErrorAndAFullDiskIs(t *testing.T) {
 	api, _ := organization()
 	transport := &http.Transport{DialContext: harness.Serve(t, api).DialContext}
 	defer transport.CloseIdleConnections()
+	asked := 0 // requests when nobody read any more
 	print := func(fail error, line int) (written int, err error) {
 		err = check.Print(t.Context(), factoryapi.Config{URL: "http://localhost", Credentials: harness.Static(harness.Key), Transport: transport},
 			check.Options{Windows: harness.Windows("7d"), ListingTimeout: time.Minute, Usage: true}, harness.Writer(func(b []byte) (int, error) {
 				if written == line {
+					asked = cmp.Or(asked, api.Stats().Requests)
 					return 0, fail
 				}
 				written++
@@ -265,8 +268,9 @@ func TestAReaderThatHasGoneIsNoErrorAndAFullDiskIs(t *testing.T) {
 		t.Fatalf("%d lines, error %v", lines, err)
 	}
 	for line := range lines {
-		if _, err := print(syscall.EPIPE, line); err != nil {
-			t.Errorf("line %d: without a reader, the error is %v", line, err)
+		asked = 0
+		if _, err := print(syscall.EPIPE, line); err != nil || api.Stats().Requests > asked {
+			t.Errorf("line %d: without a reader, the error is %v after %d more requests", line, err, api.Stats().Requests-asked)
 		}
 		if _, err := print(syscall.ENOSPC, line); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("line %d: with a full disk, the error is %v", line, err)
