@@ -30,8 +30,7 @@ const (
 	complementsTimeout = time.Minute
 	// lookBack is how many days may end without one that is known.
 	lookBack = 7
-	// settling is how many of the newest days are read again, because the rows of a day
-	// may be late.
+	// settling is for how many days a day is read again, because its rows may be late.
 	settling = 3
 	// unsettled is how many of the newest days are not believed if less than half of
 	// their users have a row.
@@ -176,7 +175,7 @@ func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 func (r *reading) wayBack(ctx context.Context, view *View) error {
 	first := max(r.shown.Day-r.longest+1, factoryapi.FirstDay)
 	for day := r.shown.Day - 1; day >= first; day-- {
-		if known := r.days[day]; known != nil && (known.read >= r.due || day <= r.due-settling) {
+		if known := r.days[day]; known != nil && known.read >= min(r.due, day+settling-1) {
 			continue
 		}
 		err := r.readOlder(ctx, day)

@@ -237,6 +237,19 @@ func TestKnownDayThatLosesRows(t *testing.T) {
 	}
 }
 
+// The rows that were late are read, even where nothing else was for days.
+func TestRowsThatCameDuringAnOutage(t *testing.T) {
+	w := newWorld(t, everyDay(12)...)
+	w.usersFail("2026-05-30", fakeapi.Edit(func(page map[string]any) { page["data"] = page["data"].([]any)[:7] }))
+	if v, _ := w.mustRead(t, may31); did(v, "user_9") != "no, used 6000, used 29000, used 89000" {
+		t.Errorf("before it: %s", did(v, "user_9"))
+	}
+	w.api.ClearFaults()
+	if v, _ := w.mustRead(t, noon("2026-06-06")); did(v, "user_9") != "used 1000, used 7000, used 30000, used 90000" {
+		t.Errorf("after it: %s", did(v, "user_9"))
+	}
+}
+
 // An older day is taken as it is if it has rows, and the log says so.
 func TestRowsOfZeros(t *testing.T) {
 	w := newWorld(t, everyDay(3)...)
@@ -330,8 +343,8 @@ func TestRequests(t *testing.T) {
 		{"first", may31, totals + 90*day + 83},
 		{"again on the same day", may31.Add(time.Hour), totals},
 		{"the second day", noon("2026-06-01"), totals + 3*day},
-		{"four days later", noon("2026-06-05"), totals + 4*day},
-		{"ten days later", noon("2026-06-15"), totals + 10*day + 3},
+		{"four days later", noon("2026-06-05"), totals + 6*day}, // two of them again
+		{"ten days later", noon("2026-06-15"), totals + 12*day + 5},
 	} {
 		if v, n := w.mustRead(t, tt.at); n != tt.want || v.KnownDays != 90 {
 			t.Errorf("%s: %d requests, want %d; %s", tt.name, n, tt.want, shown(v))
