@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"log/slog"
 	"strings"
 	"syscall"
 	"time"
@@ -54,20 +55,9 @@ func Print(ctx context.Context, api factoryapi.Config, options Options, stdout i
 	r.line("Version", "%s", api.UserAgent)
 	r.line("URL", "%s", cmp.Or(api.URL, factoryapi.DefaultURL))
 	r.line("Key", "%d characters, from %s", len(api.Credentials.Key(ctx)), api.Credentials)
-	var view *usage.View // of the newest day
-	var unread error
+	ids, listed := r.users(ctx)
 	if r.Usage {
-		ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
-		defer cancel()
-		ledger := usage.NewLedger(usage.Config{Windows: []int{1}, Members: func(context.Context) int { return 1_000_000 }, Logger: api.Logger})
-		unread = ledger.Read(ctx, r.client, time.Now(), func(v *usage.View) { view = v })
-	}
-	matched, ok := r.users(ctx, view)
-	switch {
-	case unread != nil:
-		r.fail("Usage", "the analytics cannot be read", unread)
-	case ok && r.Usage:
-		r.usage(ctx, view, matched)
+		r.usage(ctx, ids, listed, api.Logger)
 	}
 	r.answers.tell(r)
 	result := "the exporter works with these flags"
@@ -122,20 +112,18 @@ func (r *report) fail(title, what string, err error) {
 	}
 }
 
-// users lists the members, and returns how many of them the analytics know.
-func (r *report) users(ctx context.Context, view *usage.View) (matched int, ok bool) {
+// users lists the members, and returns their ids.
+func (r *report) users(ctx context.Context) (ids []string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
 	defer cancel()
 	start, pages := time.Now(), 0
-	cfg := census.Config{GroupBy: r.GroupBy}
-	if view != nil {
-		cfg.Windows = make([]census.Window, len(view.Windows))
-	}
-	counting := census.New(cfg, start, view, nil)
+	counting := census.New(census.Config{GroupBy: r.GroupBy, Visit: func(u *factoryapi.User, _ census.Membership) {
+		ids = append(ids, strings.Clone(u.ID))
+	}}, start, nil, nil)
 	for page, err := range r.client.Pages(ctx) {
 		if err != nil {
 			r.fail("Members", fmt.Sprintf("page %d cannot be read", pages+1), err)
-			return 0, false
+			return nil, false
 		}
 		pages++
 		counting.Add(page...)
@@ -162,16 +150,44 @@ func (r *report) users(ctx context.Context, view *usage.View) (matched int, ok b
 		}
 		r.line("Group by", "%s: %d of %d members have no value%s", attribute, none, counts.Users, hint)
 	}
-	return counts.InUsage, true
+	return ids, true
 }
 
-func (r *report) usage(ctx context.Context, view *usage.View, matched int) {
-	r.line("Usage", "newest day %s: users that activity counts: %s, that have a row: %d, and that are members: %d", view.Day, known(view.Activity.Daily), view.Users, matched)
-	if view.Users > 0 && matched == 0 {
+// usage reads the newest day, and those of the week before it while no user of the analytics
+// is a member: perhaps only a service account worked.
+func (r *report) usage(ctx context.Context, ids []string, listed bool, logger *slog.Logger) {
+	ledger := usage.NewLedger(usage.Config{Windows: []int{7}, Members: func(context.Context) int { return 1_000_000 }, Logger: logger})
+	reading, enough := context.WithTimeout(ctx, r.ListingTimeout)
+	defer enough()
+	members := func(v *usage.View) (known int) {
+		for _, id := range ids {
+			if v.Of(id).Known() {
+				known++
+			}
+		}
+		return known
+	}
+	var newest *usage.View
+	joined := false
+	err := ledger.Read(reading, r.client, time.Now(), func(v *usage.View) {
+		newest = cmp.Or(newest, v)
+		if joined = members(v) > 0 || v.Users == 0 || !listed; joined {
+			enough()
+		}
+	})
+	switch {
+	case err != nil && !joined:
+		r.fail("Usage", "the analytics cannot be read", err)
+		return
+	case !listed:
+		return
+	}
+	r.line("Usage", "newest day %s: users that activity counts: %s, that have a row: %d, and that are members: %d", newest.Day, known(newest.Activity.Daily), newest.Users, members(newest))
+	if !joined {
 		r.fail("Usage", "members cannot be joined", errors.New("the ids of the analytics are not those of the members"))
 	}
-	r.reach(ctx, view.Day)
-	r.line("Credits", "limit of each user, if any: %s; users with a limit of their own: %s", known(view.Limits.Global), known(view.Limits.OfUsers))
+	r.reach(ctx, newest.Day)
+	r.line("Credits", "limit of each user, if any: %s; users with a limit of their own: %s", known(newest.Limits.Global), known(newest.Limits.OfUsers))
 }
 
 func known(n factoryapi.Number) string {

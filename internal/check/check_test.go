@@ -299,6 +299,19 @@ func TestIdsThatDoNotMatchAreAFailure(t *testing.T) {
 	}
 }
 
+// Nobody knows then whether the ids match, but for the days before.
+func TestADayOnWhichOnlyAServiceAccountWorkedIsNoFailure(t *testing.T) {
+	api, _ := organization()
+	before := time.Now().UTC().AddDate(0, 0, -4).Format(time.DateOnly)
+	api.SetAnalytics(fakeapi.NewAnalytics(
+		fakeapi.UserWork{ID: "service", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }},
+		fakeapi.UserWork{ID: "user_01ZZZZZZZZZZZZZZ1", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1}, before)},
+	))
+	if got, err := run(t, below(api), true); err != nil || !strings.Contains(got, "newest day "+yesterday()+": users that activity counts: 1, that have a row: 1, and that are members: 0\n") {
+		t.Errorf("error %v:\n%s", err, got)
+	}
+}
+
 func TestAnInterruptedCheckSaysSo(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
