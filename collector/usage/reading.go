@@ -175,7 +175,8 @@ func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 func (r *reading) wayBack(ctx context.Context, view *View) error {
 	first := max(r.shown.Day-r.longest+1, factoryapi.FirstDay)
 	for day := r.shown.Day - 1; day >= first; day-- {
-		if known := r.days[day]; known != nil && known.read >= min(r.due, day+settling-1) {
+		known := r.days[day]
+		if known != nil && known.read >= min(r.due, day+settling-1) && r.check(day, known, r.activity[day]) == nil {
 			continue
 		}
 		err := r.readOlder(ctx, day)
@@ -188,6 +189,8 @@ func (r *reading) wayBack(ctx context.Context, view *View) error {
 			r.publish(view)
 		case !errors.As(err, new(*disagreement)):
 			return err
+		case known != nil && len(known.entries) == 0: // it had no row before
+			delete(r.days, day)
 		}
 	}
 	return nil

@@ -250,6 +250,28 @@ func TestRowsThatCameDuringAnOutage(t *testing.T) {
 	}
 }
 
+// A day without any row is one on which nobody worked, until activity tells otherwise.
+func TestDayThatComesAfterLaterOnes(t *testing.T) {
+	w := newWorld(t, everyDay(2)...)
+	without, unwritten := fakeapi.Unknowns{Without: []string{"2026-05-30"}}, fakeapi.Unknowns{Unwritten: []string{"2026-05-30"}}
+	for _, step := range []struct {
+		day      string
+		unknowns fakeapi.Unknowns
+		want     string
+	}{
+		{"2026-06-01", without, "used 1000, used 6000, used 29000, used 89000"},
+		{"2026-06-02", without, "used 1000, used 6000, used 29000, used 89000"},
+		{"2026-06-03", unwritten, "used 1000, no, no, no"},
+		{"2026-06-04", fakeapi.Unknowns{}, "used 1000, used 7000, used 30000, used 90000"},
+	} {
+		w.analytics.Choose(step.unknowns)
+		if v, _ := w.mustRead(t, noon(step.day)); did(v, "user_0") != step.want {
+			t.Errorf("%s: %s, want %s", step.day, did(v, "user_0"), step.want)
+		}
+	}
+	w.log.Check(t, "activity counts 2 active users on 2026-05-30, but users has 0")
+}
+
 // An older day is taken as it is if it has rows, and the log says so.
 func TestRowsOfZeros(t *testing.T) {
 	w := newWorld(t, everyDay(3)...)
