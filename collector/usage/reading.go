@@ -48,17 +48,29 @@ func (l *Ledger) Read(ctx context.Context, source Source, now time.Time, publish
 	due := factoryapi.DayOf(now) - 1
 	r := reading{Ledger: l, source: source, due: due, publish: publish, told: map[string]bool{}}
 	err := r.read(ctx)
-	if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "403" {
+	if r.reached == 0 && reasonOf(err) == "400" { // where the clock of the API is behind, the day before is still today there
+		r.due--
+		err = r.read(ctx)
+	}
+	if reasonOf(err) == "403" {
 		err = fmt.Errorf("%w (the analytics need an Enterprise plan, and a personal API key of a Manager or Owner)", err)
 	}
 	return err
+}
+
+// reasonOf returns the reason of a request that failed, and nothing for another error.
+func reasonOf(err error) string {
+	if failure, ok := errors.AsType[*factoryapi.Error](err); ok {
+		return failure.Reason()
+	}
+	return ""
 }
 
 // reading is a reading under way.
 type reading struct {
 	*Ledger
 	source  Source
-	due     factoryapi.Day // the newest day that may be known, fixed for the reading
+	due     factoryapi.Day // the newest day that may be known
 	publish func(*View)
 
 	activity map[factoryapi.Day]factoryapi.Activity // of the newest days
@@ -162,7 +174,7 @@ func (r *reading) totals(ctx context.Context, day factoryapi.Day) (*View, error)
 
 // isFailure reports whether err is a request that failed, as opposed to one that was
 // canceled.
-func isFailure(err error) bool { return errors.As(err, new(*factoryapi.Error)) }
+func isFailure(err error) bool { return reasonOf(err) != "" }
 
 // isAbove reports whether the sum of so many numbers is above a total by more than they
 // may be rounded.
@@ -180,7 +192,7 @@ func (r *reading) wayBack(ctx context.Context, view *View) error {
 			continue
 		}
 		err := r.readOlder(ctx, day)
-		if failure, ok := errors.AsType[*factoryapi.Error](err); ok && failure.Reason() == "400" && day < r.reached {
+		if reasonOf(err) == "400" && day < r.reached {
 			return nil // the history that is kept ends here
 		}
 		switch {

@@ -547,6 +547,20 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Just after midnight, the day before may still be today where the API is.
+func TestClockOfTheAPIThatIsBehind(t *testing.T) {
+	w := newWorld(t, everyDay(3)...)
+	w.analytics.Now = func() time.Time { return w.clock.Add(-time.Minute) }
+	for _, step := range []struct {
+		after time.Duration // midnight
+		day   string
+	}{{0, "2026-05-29"}, {time.Hour, "2026-05-30"}} {
+		if v, _ := w.mustRead(t, may31.Add(step.after-12*time.Hour)); shown(v) != step.day+", 90 known, 1d, 7d, 30d, 90d" {
+			t.Errorf("%s after midnight: %s", step.after, shown(v))
+		}
+	}
+}
+
 // byModel strikes the credits by model.
 func byModel(behavior fakeapi.Behavior) fakeapi.Fault {
 	return fakeapi.Fault{Path: fakeapi.AnalyticsPath + "tokens", Serve: func(w http.ResponseWriter, r *http.Request, page []byte) {
