@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"time"
 
 	"factory_exporter/factoryapi"
@@ -254,7 +253,12 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 	}
 	rows := known.active
 	if before := r.days[day]; before != nil { // who was once seen using the product did use it
-		known = encode(slices.AppendSeq(slices.Collect(known.all()), before.all()))
+		for e := range before.all() {
+			if e.use&used != 0 {
+				entries = append(entries, e)
+			}
+		}
+		known = encode(entries)
 	}
 	if known.active > rows && r.tells("lost", day) {
 		r.cfg.Logger.Warn("A day has lost rows of users, so they are kept, and credits of users are not shown", "day", day, "rows", rows, "before", known.active)
