@@ -186,11 +186,13 @@ func entryOf(user uint32, row *factoryapi.Usage) entry {
 	return e
 }
 
-// encode packs entries. The reference promises one row for each user, and a list that
+func byUser(a, b entry) int { return cmp.Compare(a.user, b.user) }
+
+// encode sorts entries and packs them. The reference promises one row for each user, and a list that
 // shifts may send one twice. So a user did what any row tells, and consumed what the
 // first one tells: a sum might count the same credits twice.
 func encode(entries []entry) *record {
-	slices.SortStableFunc(entries, func(a, b entry) int { return cmp.Compare(a.user, b.user) })
+	slices.SortStableFunc(entries, byUser)
 	r := &record{}
 	next := uint32(0)
 	for i, e := range entries {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"factory_exporter/factoryapi"
@@ -253,12 +254,13 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 	}
 	rows := known.active
 	if before := r.days[day]; before != nil { // who was once seen using the product did use it
-		for e := range before.all() {
-			if e.use&used != 0 {
-				entries = append(entries, e)
+		all := entries
+		for e := range before.all() { // what was unclear stays so where no new row tells
+			if _, again := slices.BinarySearchFunc(entries, e, byUser); !again || e.use&used != 0 {
+				all = append(all, e)
 			}
 		}
-		known = encode(entries)
+		known = encode(all)
 	}
 	if known.active > rows && r.tells("lost", day) {
 		r.cfg.Logger.Warn("A day has lost rows of users, so they are kept, and credits of users are not shown", "day", day, "rows", rows, "before", known.active)

@@ -237,23 +237,33 @@ func TestKnownDayThatLosesRows(t *testing.T) {
 	}
 }
 
-// A null makes no claim once a number has taken its place.
+// A null makes no claim once a number has taken its place, and does where the row is gone.
 func TestNumbersThatAreToldLater(t *testing.T) {
-	idle := fakeapi.UserWork{ID: "idle", On: fakeapi.OnDays(fakeapi.Work{}, "2026-05-30")}
-	w := newWorld(t, append(everyDay(3), idle)...)
-	w.usersFail("2026-05-30", fakeapi.EditRows(func(row map[string]any) {
-		if row["user_id"] == "idle" {
-			row["sessions"], row["messages"], row["tool_calls"] = nil, nil, nil
+	idle := func(row any) bool { return row.(map[string]any)["user_id"] == "idle" }
+	for want, later := range map[string]fakeapi.Behavior{
+		"no, no, no, no":                nil,
+		"no, unclear, unclear, unclear": fakeapi.Edit(func(page map[string]any) { page["data"] = slices.DeleteFunc(page["data"].([]any), idle) }),
+	} {
+		w := newWorld(t, append(everyDay(3), fakeapi.UserWork{ID: "idle", On: fakeapi.OnDays(fakeapi.Work{}, "2026-05-30")})...)
+		w.usersFail("2026-05-30", fakeapi.EditRows(func(row map[string]any) {
+			if idle(row) {
+				row["sessions"], row["messages"], row["tool_calls"] = nil, nil, nil
+			}
+		}))
+		if v, _ := w.mustRead(t, may31); did(v, "idle") != "unclear, unclear, unclear, unclear" {
+			t.Errorf("before: %s", did(v, "idle"))
 		}
-	}))
-	if v, _ := w.mustRead(t, may31); did(v, "idle") != "unclear, unclear, unclear, unclear" {
-		t.Errorf("before: %s", did(v, "idle"))
+		w.api.ClearFaults()
+		if later != nil {
+			w.usersFail("2026-05-30", later)
+		}
+		if v, _ := w.mustRead(t, noon("2026-06-01")); did(v, "idle") != want || v.Windows[3].Priced != (later == nil) {
+			t.Errorf("after: %s, want %s; credits known: %t", did(v, "idle"), want, v.Windows[3].Priced)
+		}
+		if later == nil {
+			w.log.Check(t)
+		}
 	}
-	w.api.ClearFaults()
-	if v, _ := w.mustRead(t, noon("2026-06-01")); did(v, "idle") != "no, no, no, no" || !v.Windows[3].Priced {
-		t.Errorf("after: %s, credits known: %t", did(v, "idle"), v.Windows[3].Priced)
-	}
-	w.log.Check(t)
 }
 
 // The rows that were late are read, even where nothing else was for days.
