@@ -529,7 +529,7 @@ func TestNetworkPolicyLetsScrapesInAndRequestsOut(t *testing.T) {
 		}
 		ports = append(ports, string(protocol)+" "+port.Port.String())
 	}
-	if want := []string{"UDP 53", "TCP 53", "TCP 443", "TCP 3128"}; len(out) != 1 || len(out[0].To) != 0 || !slices.Equal(ports, want) {
+	if want := []string{"UDP 53", "TCP 53", "UDP 1053", "TCP 1053", "UDP 5353", "TCP 5353", "UDP 8053", "TCP 8053", "TCP 443", "TCP 3128"}; len(out) != 1 || len(out[0].To) != 0 || !slices.Equal(ports, want) {
 		t.Errorf("out: %v, want %q", out, want)
 	}
 }
