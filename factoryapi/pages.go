@@ -44,6 +44,7 @@ func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, f
 			if !yield(entries, nil) {
 				return
 			}
+			clear(entries) // which lets go of the page's text
 		}
 	}
 }
