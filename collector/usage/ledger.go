@@ -40,6 +40,7 @@ type Ledger struct {
 	longest factoryapi.Day // of the windows
 	seed    maphash.Seed
 	users   map[uint64]uint32 // number by fingerprint
+	shared  bool              // users is that of a view, too
 	free    []uint32          // numbers that were given back
 	days    map[factoryapi.Day]*record
 	shown   *View          // the totals of the newest day that is known, nil before
@@ -101,12 +102,20 @@ func (l *Ledger) number(ctx context.Context, id string) (uint32, error) {
 	if l.exceeds(ctx, len(l.users)+1, usersPerMember) {
 		return 0, fmt.Errorf("the analytics tell of more than %d users", len(l.users))
 	}
+	l.ownUsers()
 	number = uint32(len(l.users))
 	if n := len(l.free); n > 0 {
 		number, l.free = l.free[n-1], l.free[:n-1]
 	}
 	l.users[fingerprint] = number
 	return number, nil
+}
+
+// ownUsers makes sure that users may be changed.
+func (l *Ledger) ownUsers() {
+	if l.shared {
+		l.users, l.shared = maps.Clone(l.users), false
+	}
 }
 
 // keep keeps a day, in place of what was known of it.
@@ -139,6 +148,7 @@ func (l *Ledger) forget() {
 			needed[e.user] = true
 		}
 	}
+	l.ownUsers()
 	maps.DeleteFunc(l.users, func(_ uint64, number uint32) bool {
 		if !needed[number] {
 			l.free = append(l.free, number)

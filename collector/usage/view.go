@@ -2,7 +2,6 @@ package usage
 
 import (
 	"hash/maphash"
-	"maps"
 	"slices"
 
 	"factory_exporter/factoryapi"
@@ -124,7 +123,8 @@ func (l *Ledger) view(earlier *View) *View {
 	}
 	size := len(l.users) + len(l.free)
 	v.Users, v.Windows = len(l.users), make([]Window, len(l.cfg.Windows))
-	v.seed, v.numbers, v.last = l.seed, maps.Clone(l.users), make([]int32, size)
+	v.seed, v.numbers, v.last = l.seed, l.users, make([]int32, size)
+	l.shared = true
 	for day, r := range l.days {
 		for e := range r.all() {
 			if e.use&used != 0 {
