@@ -27,6 +27,7 @@ func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, f
 		list := newList(u, c.cfg.PageSize)
 		entries := make([]T, 0, c.cfg.PageSize) // memory that all pages use in turn
 		for more := true; more; {
+			clear(entries) // which lets go of the text of the page before
 			answer, err := chain.ask(ctx, list.next())
 			if err == nil {
 				var page end
@@ -44,7 +45,6 @@ func pages[T any](ctx context.Context, c *Client, u *url.URL, endpoint string, f
 			if !yield(entries, nil) {
 				return
 			}
-			clear(entries) // which lets go of the page's text
 		}
 	}
 }

@@ -157,6 +157,20 @@ func TestAFailureIsYieldedOnceAndEndsTheListing(t *testing.T) {
 	}
 }
 
+func TestAPageStaysUntilTheNextOneIsAskedFor(t *testing.T) {
+	client := newClient(t, serve(t, organizationOf(5)), factoryapi.Config{PageSize: 3})
+	var last []factoryapi.User
+	for page, err := range client.Pages(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = page
+	}
+	if got := ids(last); len(got) != 2 || slices.Contains(got, "") {
+		t.Errorf("the last page has the ids %q", got)
+	}
+}
+
 // Whatever was left behind would keep the bubble from ending.
 func TestLeavingAListingEarlyLeavesNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
