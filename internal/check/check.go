@@ -156,7 +156,7 @@ func (r *report) users(ctx context.Context) (ids []string, ok bool) {
 // usage reads the newest day, and those of the week before it while no user of the analytics
 // is a member: perhaps only a service account worked.
 func (r *report) usage(ctx context.Context, ids []string, listed bool, logger *slog.Logger) {
-	ledger := usage.NewLedger(usage.Config{Windows: []int{7}, Members: func(context.Context) int { return 1_000_000 }, Logger: logger})
+	ledger := usage.NewLedger(usage.Config{Windows: []int{1, 2, 3, 4, 5, 6, 7}, Members: func(context.Context) int { return 1_000_000 }, Logger: logger})
 	reading, enough := context.WithTimeout(ctx, r.ListingTimeout)
 	defer enough()
 	members := func(v *usage.View) (known int) {

@@ -299,16 +299,22 @@ func TestIdsThatDoNotMatchAreAFailure(t *testing.T) {
 	}
 }
 
-// Nobody knows then whether the ids match, but for the days before.
+// Nobody knows then whether the ids match, but for the days before. One that tells is enough.
 func TestADayOnWhichOnlyAServiceAccountWorkedIsNoFailure(t *testing.T) {
-	api, _ := organization()
-	before := time.Now().UTC().AddDate(0, 0, -4).Format(time.DateOnly)
-	api.SetAnalytics(fakeapi.NewAnalytics(
-		fakeapi.UserWork{ID: "service", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }},
-		fakeapi.UserWork{ID: "user_01ZZZZZZZZZZZZZZ1", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1}, before)},
-	))
-	if got, err := run(t, below(api), true); err != nil || !strings.Contains(got, "newest day "+yesterday()+": users that activity counts: 1, that have a row: 1, and that are members: 0\n") {
-		t.Errorf("error %v:\n%s", err, got)
+	requests := 0
+	for before := 2; before <= 7; before++ {
+		api, _ := organization()
+		api.SetAnalytics(fakeapi.NewAnalytics(
+			fakeapi.UserWork{ID: "service", On: func(time.Time) (fakeapi.Work, bool) { return fakeapi.Work{Sessions: 1}, true }},
+			fakeapi.UserWork{ID: "user_01ZZZZZZZZZZZZZZ1", On: fakeapi.OnDays(fakeapi.Work{Sessions: 1}, time.Now().UTC().AddDate(0, 0, -before).Format(time.DateOnly))},
+		))
+		if got, err := run(t, below(api), true); err != nil || !strings.Contains(got, "newest day "+yesterday()+": users that activity counts: 1, that have a row: 1, and that are members: 0\n") {
+			t.Errorf("error %v:\n%s", err, got)
+		}
+		if asked := api.Stats().Requests; asked != requests+1 && before > 2 {
+			t.Errorf("%d requests where a member worked %d days ago, %d where %d days ago", asked, before, requests, before-1)
+		}
+		requests = api.Stats().Requests
 	}
 }
 
