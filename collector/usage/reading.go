@@ -97,7 +97,7 @@ func (r *reading) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.shown == nil || day >= r.shown.Day {
+	if r.shown == nil || day >= r.shown.Day || r.days[r.shown.Day] == nil {
 		totals, err := r.totals(ctx, day)
 		if err != nil {
 			return err
@@ -187,8 +187,7 @@ func isAbove(sum float64, total factoryapi.Number, numbers int) bool {
 func (r *reading) wayBack(ctx context.Context, view *View) error {
 	first := max(r.shown.Day-r.longest+1, factoryapi.FirstDay)
 	for day := r.shown.Day - 1; day >= first; day-- {
-		known := r.days[day]
-		if known != nil && known.read >= min(r.due, day+settling-1) && r.check(day, known, r.activity[day]) == nil {
+		if known := r.days[day]; known != nil && known.read >= min(r.due, day+settling-1) && r.check(day, known, r.activity[day]) == nil {
 			continue
 		}
 		err := r.readOlder(ctx, day)
@@ -201,8 +200,6 @@ func (r *reading) wayBack(ctx context.Context, view *View) error {
 			r.publish(view)
 		case !errors.As(err, new(*disagreement)):
 			return err
-		case known != nil && len(known.entries) == 0: // it had no row before
-			delete(r.days, day)
 		}
 	}
 	return nil
@@ -247,6 +244,9 @@ func (r *reading) readDay(ctx context.Context, day factoryapi.Day, activity fact
 	}
 	known := encode(entries)
 	if err := r.check(day, known, activity); err != nil {
+		if before := r.days[day]; before != nil && len(before.entries) == 0 { // nobody had worked, but somebody did
+			delete(r.days, day)
+		}
 		if r.tells("disagreement", day) {
 			r.cfg.Logger.Warn("Who used the product on a day is not believed", "err", err)
 		}

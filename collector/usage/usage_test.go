@@ -301,6 +301,25 @@ func TestDayThatComesAfterLaterOnes(t *testing.T) {
 	w.log.Check(t, "activity counts 2 active users on 2026-05-30, but users has 0")
 }
 
+// The day that is shown was one on which nobody worked, until activity tells otherwise and no newer day is there.
+func TestShownDayThatComesLater(t *testing.T) {
+	worked := false
+	w := newWorld(t, fakeapi.UserWork{ID: "user", On: func(d time.Time) (fakeapi.Work, bool) {
+		if !worked && d.Format(time.DateOnly) == "2026-05-30" {
+			return fakeapi.Work{}, false
+		}
+		return work(), true
+	}})
+	if v, _ := w.mustRead(t, may31); shown(v) != "2026-05-30, 90 known, 1d, 7d, 30d, 90d" || did(v, "user") != "no, used 6000, used 29000, used 89000" {
+		t.Errorf("before: %s; %s", shown(v), did(v, "user"))
+	}
+	worked = true
+	w.analytics.Choose(fakeapi.Unknowns{IdleDays: true, Late: true, Unwritten: []string{"2026-05-30"}})
+	if v, _ := w.mustRead(t, noon("2026-06-01")); shown(v) != "2026-05-29, 90 known, 1d, 7d, 30d, 90d" || did(v, "user") != "used 1000, used 7000, used 30000, used 90000" {
+		t.Errorf("after: %s; %s", shown(v), did(v, "user"))
+	}
+}
+
 // An older day is taken as it is if it has rows, and the log says so.
 func TestRowsOfZeros(t *testing.T) {
 	w := newWorld(t, everyDay(3)...)
