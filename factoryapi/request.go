@@ -205,7 +205,7 @@ func (c *chain) asError(err error) *Error {
 		e.Hint = "the key came from " + source.String()
 	case e.StatusCode == http.StatusNotFound:
 		e.Hint = "is --factory.url the base URL of the API?"
-	case e.StatusCode == 0 && e.Temporary() && c.client.byProxy && !strings.HasPrefix(e.Message, "proxy"):
+	case e.StatusCode == 0 && e.Temporary() && c.client.byProxy && !strings.HasPrefix(e.Message, "proxy "):
 		e.Hint = "by way of the proxy in HTTPS_PROXY"
 	}
 	return e
