@@ -72,7 +72,13 @@ func TestEachDayOfUseIsShownOnce(t *testing.T) {
 	// The newest day is the 29th.
 	shows(month, 29*day+18*time.Hour, fmt.Sprintf("{labels: '{}', value: %v}", 1000+2*float64(fourWeeks)/28))
 
-	path := filepath.Join(t.TempDir(), "days.yml")
+	passes(t, file)
+}
+
+// passes has promtool run a file of tests.
+func passes(t *testing.T, file string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tests.yml")
 	if err := os.WriteFile(path, []byte(file), 0o644); err != nil {
 		t.Fatal(err)
 	}
