@@ -131,7 +131,7 @@ func (p *prometheus) configure(t *testing.T) {
 	if p.options.alertmanager != nil {
 		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", p.options.alertmanager.Address)
 	}
-	config += fmt.Sprintf("scrape_configs:\n  - job_name: %s\n    scrape_native_histograms: %t\n    static_configs:\n", job, p.options.nativeHistograms)
+	config += fmt.Sprintf("scrape_configs:\n  - job_name: %[1]s\n    scrape_native_histograms: %[2]t\n    convert_classic_histograms_to_nhcb: %[2]t\n    static_configs:\n", job, p.options.nativeHistograms)
 	for instance, exporter := range p.options.exporters {
 		config += fmt.Sprintf("      - {targets: [%q], labels: {instance: %q}}\n", exporter.Address, instance)
 	}
