@@ -112,14 +112,16 @@ func (r *report) fail(title, what string, err error) {
 	}
 }
 
-// users lists the members, and returns their ids.
+// users lists the members, and returns their ids if usage needs them.
 func (r *report) users(ctx context.Context) (ids []string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, r.ListingTimeout)
 	defer cancel()
 	start, pages := time.Now(), 0
-	counting := census.New(census.Config{GroupBy: r.GroupBy, Visit: func(u *factoryapi.User, _ census.Membership) {
-		ids = append(ids, strings.Clone(u.ID))
-	}}, start, nil, nil)
+	cfg := census.Config{GroupBy: r.GroupBy}
+	if r.Usage {
+		cfg.Visit = func(u *factoryapi.User, _ census.Membership) { ids = append(ids, strings.Clone(u.ID)) }
+	}
+	counting := census.New(cfg, start, nil, nil)
 	for page, err := range r.client.Pages(ctx) {
 		if err != nil {
 			r.fail("Members", fmt.Sprintf("page %d cannot be read", pages+1), err)
